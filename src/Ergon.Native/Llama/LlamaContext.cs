@@ -1,0 +1,81 @@
+using System.Runtime.InteropServices;
+using Ergon.Native.Interop;
+using Ergon.Native.Tensors;
+
+namespace Ergon.Native.Llama;
+
+/// <summary>libllama's own forward pass over one sequence: the oracle of tests and the baseline of benchmarks. Not thread-safe.</summary>
+internal sealed unsafe class LlamaContext : SafeHandle
+{
+    private readonly LlamaModel _model;
+
+    /// <param name="model">A wholly loaded model, kept alive.</param>
+    /// <param name="contextLength">Positions that fit.</param>
+    /// <param name="threads">CPU threads.</param>
+    /// <param name="backend">Whose thread pool to share, as llama-bench does; otherwise threads are made for each pass.</param>
+    /// <param name="sequences">Sequences that may be in flight.</param>
+    public LlamaContext(LlamaModel model, int contextLength, int threads, Backend? backend = null, int sequences = 1) : base(0, ownsHandle: true)
+    {
+        _model = model;
+        var parameters = LlamaApi.llama_context_default_params();
+        parameters.n_ctx = (uint)contextLength;
+        parameters.n_batch = 512;
+        parameters.n_ubatch = 512;
+        parameters.n_seq_max = (uint)sequences;
+        parameters.kv_unified = 1;
+        parameters.n_threads = threads;
+        parameters.n_threads_batch = threads;
+        parameters.flash_attn_type = 1;
+        parameters.n_outputs_max_per_seq = 0;
+        SetHandle(LlamaApi.llama_init_from_model(model.Handle, parameters));
+        if (IsInvalid)
+            throw new NativeException($"libllama cannot create a context of {contextLength} positions.");
+        if (backend is { ThreadPool: not 0 })
+            LlamaApi.llama_attach_threadpool(handle, backend.ThreadPool, backend.ThreadPool);
+    }
+
+    /// <inheritdoc/>
+    public override bool IsInvalid => handle == 0;
+
+    /// <summary>Appends up to 512 tokens to sequence 0 and copies the logits of each row asked for, [n_vocab] apiece, into <paramref name="logits"/>.</summary>
+    /// <param name="tokens">Tokens, the first at <paramref name="position"/>.</param>
+    /// <param name="position">Position of the first token.</param>
+    /// <param name="outputRows">Rows whose logits are wanted, ascending.</param>
+    /// <param name="logits">[outputRows.Length * n_vocab].</param>
+    public void Decode(ReadOnlySpan<int> tokens, int position, ReadOnlySpan<int> outputRows, Span<float> logits)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(tokens.Length, 512);
+        var n = tokens.Length;
+        int* positions = stackalloc int[n], counts = stackalloc int[n];
+        int** sequences = stackalloc int*[n];
+        sbyte* wanted = stackalloc sbyte[n];
+        var zero = 0;
+        for (var i = 0; i < n; i++)
+        {
+            positions[i] = position + i;
+            counts[i] = 1;
+            sequences[i] = &zero;
+            wanted[i] = 0;
+        }
+        foreach (var row in outputRows)
+            wanted[row] = 1;
+        int status;
+        fixed (int* t = tokens)
+            status = LlamaApi.llama_decode(handle, new LlamaApi.llama_batch { n_tokens = n, token = t, pos = positions, n_seq_id = counts, seq_id = sequences, logits = wanted });
+        if (status != 0)
+            throw new NativeException($"llama_decode failed with status {status}.", status);
+        var vocabulary = _model.Vocabulary.Count;
+        for (var i = 0; i < outputRows.Length; i++)
+            new ReadOnlySpan<float>(LlamaApi.llama_get_logits_ith(handle, outputRows[i]), vocabulary).CopyTo(logits[(i * vocabulary)..]);
+    }
+
+    /// <summary>Forgets all sequences.</summary>
+    public void Clear() => LlamaApi.llama_memory_clear(LlamaApi.llama_get_memory(handle), 1);
+
+    /// <inheritdoc/>
+    protected override bool ReleaseHandle()
+    {
+        LlamaApi.llama_free(handle);
+        return true;
+    }
+}

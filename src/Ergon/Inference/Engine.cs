@@ -1,0 +1,142 @@
+using System.Numerics;
+using Ergon.Models;
+using Ergon.Native;
+using Ergon.Native.Tensors;
+
+namespace Ergon.Inference;
+
+/// <summary>Which layers run on which device.</summary>
+/// <param name="Device">The device.</param>
+/// <param name="Layers">The run of layers; the runs of an engine follow each other and cover the model.</param>
+/// <param name="Threads">CPU threads.</param>
+/// <param name="Cpus">Logical CPUs to stay on; <see langword="null"/> leaves the choice to the system.</param>
+internal sealed record Placement(NativeDevice Device, LayerRange Layers, int Threads, int[]? Cpus = null);
+
+/// <summary>
+/// The forward pass of a model over many sequences. A pass appends rows to sequences and gives the logits of
+/// the rows that want them. Not thread-safe: one thread makes all calls, because it becomes a worker of the
+/// CPU's thread pool.
+/// </summary>
+internal sealed class Engine : IDisposable
+{
+    /// <summary>Rows a pass can have; more are several passes. llama.cpp's <c>n_ubatch</c>, which bit-identical results depend on.</summary>
+    public const int MaxRows = 512;
+
+    private readonly List<Segment> _segments = [];
+    private readonly Pass _pass = new(MaxRows);
+    private readonly float[] _residual;
+    private float[] _result = [];
+
+    /// <param name="model">The model.</param>
+    /// <param name="placements">Devices for all its layers, in order.</param>
+    /// <param name="cells">Cells of the KV cache: positions of all sequences together.</param>
+    /// <param name="maxSequences">Sequences at once.</param>
+    /// <param name="cacheType">How keys and values are stored.</param>
+    /// <param name="progress">Told the share loaded, 0 to 1.</param>
+    /// <param name="cancellation">Stops loading.</param>
+    /// <exception cref="NativeException">A device failed or has not enough memory.</exception>
+    public Engine(ModelDescription model, IReadOnlyList<Placement> placements, int cells, int maxSequences, GgmlType cacheType, IProgress<double>? progress = null, CancellationToken cancellation = default)
+    {
+        Model = model;
+        Cells = new KvCells(cells, maxSequences);
+        _residual = new float[placements.Count > 1 ? MaxRows * model.EmbeddingLength : 0];
+        try
+        {
+            foreach (var (device, layers, threads, cpus) in placements)
+                _segments.Add(new Segment(model, new Backend(device, threads, cpus), layers, cells, cacheType, progress, cancellation));
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    public ModelDescription Model { get; }
+
+    /// <summary>The sequences and their cells.</summary>
+    public KvCells Cells { get; }
+
+    /// <summary>Appends rows and computes them.</summary>
+    /// <param name="rows">1 to <see cref="MaxRows"/> rows; those of one sequence stand together, in order.</param>
+    /// <param name="logits">[n_vocab] for each row that wanted them, in order; valid until the next pass.</param>
+    /// <returns>False, with nothing changed, when the cache has not enough free cells.</returns>
+    /// <exception cref="NativeException">A device failed; the sequences are as before.</exception>
+    public bool TryRun(scoped ReadOnlySpan<PassRow> rows, out ReadOnlySpan<float> logits)
+    {
+        logits = default;
+        ArgumentOutOfRangeException.ThrowIfZero(rows.Length);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(rows.Length, MaxRows);
+        if (rows.Length > Cells.Free)
+            return false;
+        foreach (var row in rows)
+        {
+            // Native code indexes the embedding with these.
+            if ((uint)row.Token >= (uint)Model.VocabularySize)
+                throw new ErgonException($"Token id {row.Token} is not in the vocabulary, whose ids are 0 to {Model.VocabularySize - 1}.");
+        }
+
+        var appended = 0;
+        try
+        {
+            foreach (var row in rows)
+            {
+                Cells.TryAppend(row.Sequence, 1);
+                appended++;
+                if (Model.Rope is null && Cells.Length(row.Sequence) > Model.TrainingContext)
+                    throw new ErgonException($"The model has {Model.TrainingContext} learned positions and cannot go beyond them.");
+            }
+            _pass.Fill(rows, Cells);
+            logits = Compute();
+            return true;
+        }
+        catch
+        {
+            foreach (var row in rows[..appended])
+                Cells.Truncate(row.Sequence, Cells.Length(row.Sequence) - 1);
+            throw;
+        }
+    }
+
+    /// <summary>Whether every value is a finite number.</summary>
+    public static bool IsFinite(ReadOnlySpan<float> values)
+    {
+        // x - x is 0 for finite numbers only. Summing keeps one accumulator per lane.
+        var sums = Vector<float>.Zero;
+        var i = 0;
+        for (; i <= values.Length - Vector<float>.Count; i += Vector<float>.Count)
+        {
+            var v = new Vector<float>(values[i..]);
+            sums += v - v;
+        }
+        var sum = Vector.Sum(sums);
+        for (; i < values.Length; i++)
+            sum += values[i] - values[i];
+        return sum == 0;
+    }
+
+    private ReadOnlySpan<float> Compute()
+    {
+        var count = _pass.Outputs * Model.VocabularySize;
+        if (_result.Length < count)
+            _result = GC.AllocateUninitializedArray<float>(count);
+        foreach (var segment in _segments)
+        {
+            var layers = segment.Layers;
+            // With nothing to hand on, the rest of the model has nothing to do.
+            if (_pass.Outputs == 0 && layers.Count == 0 && layers.Head)
+                break;
+            var incoming = (layers.Count == 0 ? _pass.Outputs : _pass.Rows) * Model.EmbeddingLength;
+            var outgoing = (layers.End == Model.LayerCount ? _pass.Outputs : _pass.Rows) * Model.EmbeddingLength;
+            segment.Run(_pass, layers.Embedding ? default : _residual.AsSpan(0, incoming), layers.Head ? _result.AsSpan(0, count) : _residual.AsSpan(0, outgoing));
+        }
+        return _result.AsSpan(0, count);
+    }
+
+    public void Dispose()
+    {
+        for (var i = _segments.Count - 1; i >= 0; i--)
+            _segments[i].Dispose();
+        _segments.Clear();
+    }
+}

@@ -1,0 +1,25 @@
+using Ergon.Models;
+
+namespace Ergon.Inference;
+
+/// <summary>A run of consecutive layers, with the embedding before the first and the head after the last where they belong to it.</summary>
+/// <param name="First">The first layer.</param>
+/// <param name="End">One past the last layer.</param>
+/// <param name="Embedding">Whether the run begins with the token embedding.</param>
+/// <param name="Head">Whether the run ends with the output norm and the output matrix.</param>
+internal readonly record struct LayerRange(int First, int End, bool Embedding, bool Head)
+{
+    public int Count => End - First;
+
+    /// <summary>All of a model.</summary>
+    public static LayerRange Whole(ModelDescription model) => new(0, model.LayerCount, Embedding: true, Head: true);
+
+    /// <summary>Whether the run needs this weight.</summary>
+    public bool Contains(WeightSpec weight) => weight.Role switch
+    {
+        WeightRole.TokenEmbedding or WeightRole.PositionEmbedding => Embedding,
+        WeightRole.OutputNorm or WeightRole.OutputNormBias or WeightRole.Output or WeightRole.OutputBias => Head,
+        WeightRole.RopeFactors => Count > 0,
+        _ => weight.Layer >= First && weight.Layer < End,
+    };
+}

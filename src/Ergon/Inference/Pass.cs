@@ -1,0 +1,79 @@
+namespace Ergon.Inference;
+
+/// <summary>One row of a pass: a token appended to a sequence.</summary>
+/// <param name="Sequence">An open sequence of the engine's <see cref="KvCells"/>.</param>
+/// <param name="Token">A token id of the vocabulary.</param>
+/// <param name="WantsLogits">Whether the logits after this token are wanted.</param>
+internal readonly record struct PassRow(int Sequence, int Token, bool WantsLogits);
+
+/// <summary>What every segment of a pass is told. Filled anew for each pass, its memory reused.</summary>
+internal sealed class Pass
+{
+    // Attention looks at a multiple of this many cells, so that the graph changes once in as many tokens.
+    // libllama pads by the same number, which bit-identical results depend on.
+    private const int ExtentStep = 256;
+
+    private Half[] _mask = [];
+
+    /// <param name="maxRows">Rows that a pass can have.</param>
+    public Pass(int maxRows)
+    {
+        Tokens = new int[maxRows];
+        Positions = new int[maxRows];
+        WriteCells = new long[maxRows];
+        OutputRows = new int[maxRows];
+    }
+
+    public int Rows { get; private set; }
+
+    public int Outputs { get; private set; }
+
+    /// <summary>Cells that attention looks at.</summary>
+    public int Extent { get; private set; }
+
+    public int[] Tokens { get; }
+
+    public int[] Positions { get; }
+
+    /// <summary>The cell that each row's key and value go to.</summary>
+    public long[] WriteCells { get; }
+
+    /// <summary>Indices of the rows that want logits.</summary>
+    public int[] OutputRows { get; }
+
+    /// <summary>[Extent, Rows]: 0 where a row may look, minus infinity elsewhere.</summary>
+    public ReadOnlySpan<Half> Mask => _mask.AsSpan(0, Extent * Rows);
+
+    /// <summary>Describes rows that were appended to <paramref name="cells"/> just before, in this order.</summary>
+    public void Fill(ReadOnlySpan<PassRow> rows, KvCells cells)
+    {
+        Rows = rows.Length;
+        Outputs = 0;
+        Extent = Math.Min(cells.Capacity, (cells.Extent + ExtentStep - 1) / ExtentStep * ExtentStep);
+        if (_mask.Length < Extent * Rows)
+            _mask = GC.AllocateUninitializedArray<Half>(Extent * Rows);
+        _mask.AsSpan(0, Extent * Rows).Fill(Half.NegativeInfinity);
+
+        // The last row of a sequence is at its end; the ones before it count back from there.
+        for (var i = rows.Length - 1; i >= 0; i--)
+        {
+            var row = rows[i];
+            var later = 0;
+            for (var j = i + 1; j < rows.Length && rows[j].Sequence == row.Sequence; j++)
+                later++;
+            var of = cells.Cells(row.Sequence);
+            var position = of.Length - 1 - later;
+            Tokens[i] = row.Token;
+            Positions[i] = position;
+            WriteCells[i] = of[position];
+            var mask = _mask.AsSpan(i * Extent, Extent);
+            foreach (var cell in of[..(position + 1)])
+                mask[cell] = Half.Zero;
+        }
+        for (var i = 0; i < rows.Length; i++)
+        {
+            if (rows[i].WantsLogits)
+                OutputRows[Outputs++] = i;
+        }
+    }
+}

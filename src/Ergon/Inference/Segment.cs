@@ -1,0 +1,96 @@
+using Ergon.Models;
+using Ergon.Native;
+using Ergon.Native.Tensors;
+
+namespace Ergon.Inference;
+
+/// <summary>
+/// A run of layers on one device: its weights, its part of the KV cache, and the graph that computes it.
+/// One thread makes all calls of one segment.
+/// </summary>
+internal sealed class Segment : IDisposable
+{
+    private readonly Backend _backend;
+    private readonly Weights _weights;
+    private readonly TensorArena _cacheArena;
+    private readonly DeviceBuffer? _cacheBuffer;
+    private readonly LayerGraph _lowering;
+    private readonly GraphAllocator _allocator;
+    private (int Rows, int Extent, int Outputs) _shape;
+
+    /// <param name="model">The model.</param>
+    /// <param name="backend">The device, opened; owned from here on.</param>
+    /// <param name="layers">What to run there.</param>
+    /// <param name="cells">Cells of the KV cache.</param>
+    /// <param name="cacheType">How keys and values are stored.</param>
+    /// <param name="progress">Told the share loaded, 0 to 1.</param>
+    /// <param name="cancellation">Stops loading.</param>
+    public Segment(ModelDescription model, Backend backend, LayerRange layers, int cells, GgmlType cacheType, IProgress<double>? progress = null, CancellationToken cancellation = default)
+    {
+        _backend = backend;
+        Layers = layers;
+        _weights = new Weights(model, backend.Device, layers, progress, cancellation);
+        _cacheArena = new TensorArena(Math.Max(1, 2 * layers.Count));
+        long width = (long)model.HeadLength * model.HeadCountKv, bytes = 0;
+        var cache = new (Tensor Keys, Tensor Values)[layers.Count];
+        for (var i = 0; i < cache.Length; i++)
+        {
+            cache[i] = (_cacheArena.New(cacheType, width, cells), _cacheArena.New(cacheType, width, cells));
+            bytes += cache[i].Keys.Bytes + cache[i].Values.Bytes;
+        }
+        _cacheBuffer = _cacheArena.Allocate(backend.Device.BufferType, bytes);
+        // Cells that were never written are masked, but 0 times NaN is NaN on devices that multiply first.
+        _cacheBuffer?.Clear();
+        _lowering = new LayerGraph(model, _weights, layers, cache);
+        _allocator = new GraphAllocator(backend.Device.BufferType);
+    }
+
+    public LayerRange Layers { get; }
+
+    public Backend Backend => _backend;
+
+    /// <summary>Computes the segment for the rows of a pass.</summary>
+    /// <param name="pass">The rows.</param>
+    /// <param name="residual">[n_embd, rows] from the segment before; not read when this one embeds.</param>
+    /// <param name="result">Logits [n_vocab, outputs] with a head, else the residual stream: [n_embd, outputs] after the last layer, [n_embd, rows] before.</param>
+    /// <exception cref="NativeException">The device failed.</exception>
+    public void Run(Pass pass, ReadOnlySpan<float> residual, Span<float> result)
+    {
+        var shape = (pass.Rows, pass.Extent, pass.Outputs);
+        if (shape != _shape)
+        {
+            _shape = default;
+            _lowering.Build(pass.Rows, pass.Extent, pass.Outputs);
+            RequireSupport();
+            _allocator.Allocate(_lowering.Graph);
+            _shape = shape;
+        }
+        _lowering.SetInputs(pass, residual);
+        _backend.Compute(_lowering.Graph);
+        if (!_lowering.Result.IsNull)
+            _lowering.Result.Get(result);
+    }
+
+    // The CPU computes every operation; asking others first gives an error where they would abort.
+    private void RequireSupport()
+    {
+        if (_backend.Device.Kind == NativeDeviceKind.Cpu)
+            return;
+        for (var i = 0; i < _lowering.Graph.Nodes; i++)
+        {
+            var node = _lowering.Graph.Node(i);
+            if (!_backend.Device.Supports(node))
+                throw new NativeException($"The device {_backend.Device.Name} does not compute {Graph.Describe(node)} for this model; choose another with --device.");
+        }
+    }
+
+    public void Dispose()
+    {
+        _allocator?.Dispose();
+        _lowering?.Dispose();
+        _cacheBuffer?.Dispose();
+        _cacheArena?.Dispose();
+        _weights?.Dispose();
+        _backend.Dispose();
+    }
+}

@@ -1,0 +1,189 @@
+using Ergon.Models.Gguf;
+using Ergon.Native.Tensors;
+
+namespace Ergon.Models;
+
+/// <summary>
+/// A model's shape: its architecture's row of data and its hyperparameters, checked against the shapes of
+/// its tensors. Nothing native runs on numbers that did not pass here.
+/// </summary>
+public sealed class ModelDescription
+{
+    // A position or a row index is an I32 in ggml, and a mask is [n_kv, rows]: these bounds keep all products in range.
+    private const int MaxLayers = 1024, MaxWidth = 1 << 20, MaxContext = 1 << 24;
+
+    private readonly List<WeightSpec> _weights = [];
+
+    private ModelDescription(GgufFile file, Architecture architecture)
+    {
+        File = file;
+        Architecture = architecture;
+        var keys = new Hyperparameters(file, architecture.Name);
+        Name = keys.Text("general.name") ?? System.IO.Path.GetFileNameWithoutExtension(file.Path);
+        LayerCount = keys.Count("block_count", 1, MaxLayers);
+        EmbeddingLength = keys.Count("embedding_length", 1, MaxWidth);
+        FeedForwardLength = keys.Count("feed_forward_length", 1, MaxWidth);
+        HeadCount = keys.Count("attention.head_count", 1, EmbeddingLength);
+        HeadCountKv = keys.Count("attention.head_count_kv", 1, HeadCount, fallback: HeadCount);
+        TrainingContext = keys.Count("context_length", 1, MaxContext);
+        HeadLength = keys.Count("attention.key_length", 1, EmbeddingLength, fallback: EmbeddingLength / HeadCount);
+        NormEpsilon = keys.Number(architecture.Norm == NormKind.Rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon");
+        if (keys.Count("attention.value_length", 1, MaxWidth, fallback: HeadLength) != HeadLength)
+            throw keys.Unsupported("attention.value_length", "differs from attention.key_length");
+        if (HeadCount % HeadCountKv != 0)
+            throw keys.Unsupported("attention.head_count_kv", $"is {HeadCountKv}, which does not divide the {HeadCount} heads");
+        if (keys.Count("expert_count", 0, int.MaxValue, fallback: 0) != 0)
+            throw keys.Unsupported("expert_count", "asks for a mixture of experts");
+        if (architecture.Rope is { } mode)
+            Rope = RopeScaling.Read(keys, mode, HeadLength, TrainingContext);
+
+        VocabularySize = (int)Math.Min(Tensor(WeightRole.TokenEmbedding, -1).Ne[1], int.MaxValue);
+        AddWeights();
+    }
+
+    /// <summary>The validated file, or the first of its parts.</summary>
+    internal GgufFile File { get; }
+
+    /// <summary>The file's <c>general.name</c>, or its file name.</summary>
+    public string Name { get; }
+
+    /// <summary>The value of <c>general.architecture</c>.</summary>
+    public string ArchitectureName => Architecture.Name;
+
+    /// <summary>Transformer layers.</summary>
+    public int LayerCount { get; }
+
+    /// <summary>Width of the residual stream, <c>n_embd</c>.</summary>
+    public int EmbeddingLength { get; }
+
+    /// <summary>Width of the feed-forward blocks, <c>n_ff</c>.</summary>
+    public int FeedForwardLength { get; }
+
+    /// <summary>Query heads a layer.</summary>
+    public int HeadCount { get; }
+
+    /// <summary>Key and value heads a layer.</summary>
+    public int HeadCountKv { get; }
+
+    /// <summary>Values a head.</summary>
+    public int HeadLength { get; }
+
+    /// <summary>Positions that the model was trained on.</summary>
+    public int TrainingContext { get; }
+
+    /// <summary>Tokens that the model gives logits for.</summary>
+    public int VocabularySize { get; }
+
+    /// <summary>Sum of the elements of all weights.</summary>
+    public long ParameterCount => _weights.Select(w => w.TensorName).Distinct().Sum(n => File.FindTensor(n)!.Elements);
+
+    /// <summary>Sum of the bytes of all weights in the file.</summary>
+    public long WeightBytes => _weights.Select(w => w.TensorName).Distinct().Sum(n => File.FindTensor(n)!.Bytes);
+
+    internal Architecture Architecture { get; }
+
+    internal float NormEpsilon { get; }
+
+    /// <summary>Rotary positions; <see langword="null"/> where positions are learned.</summary>
+    internal RopeParameters? Rope { get; }
+
+    /// <summary>Every weight that the graph uses. A tied output stands twice, once for each use.</summary>
+    internal IReadOnlyList<WeightSpec> Weights => _weights;
+
+    /// <summary>Reads the description of a model that Ergon's own graph can run.</summary>
+    /// <exception cref="UnsupportedModelException">The architecture, or a feature of it, is not described.</exception>
+    /// <exception cref="GgufException">A hyperparameter or tensor is missing, malformed or contradicts another.</exception>
+    internal static ModelDescription Read(GgufFile file)
+    {
+        var name = file.GetString("general.architecture");
+        var architecture = Architecture.Find(name)
+            ?? throw new UnsupportedModelException($"{file.Path}: the architecture '{name}' is not one that Ergon's graph describes ({string.Join(", ", Architecture.All.Select(a => a.Name))}); use a model of one of these.");
+        return new ModelDescription(file, architecture);
+    }
+
+    // Shapes follow from the hyperparameters alone, so a tensor of any other shape is an error of the file.
+    private void AddWeights()
+    {
+        long embd = EmbeddingLength, ff = FeedForwardLength, q = (long)HeadLength * HeadCount, kv = (long)HeadLength * HeadCountKv;
+        var normBias = Architecture.Norm == NormKind.Layer;
+        var biasRequired = Architecture.BiasesRequired;
+
+        Add(WeightRole.TokenEmbedding, -1, [embd, VocabularySize]);
+        if (Architecture.Rope is null)
+            Add(WeightRole.PositionEmbedding, -1, [embd, TrainingContext]);
+        if (Architecture.RopeFactors)
+            Add(WeightRole.RopeFactors, -1, [Rope!.Value.Dimensions / 2], required: false);
+        AddNorm(WeightRole.OutputNorm, WeightRole.OutputNormBias, -1);
+        if (!Add(WeightRole.Output, -1, [embd, VocabularySize], required: false))
+            _weights.Add(new WeightSpec(WeightRole.Output, -1, WeightSpec.NameOf(WeightRole.TokenEmbedding, -1)));
+        Add(WeightRole.OutputBias, -1, [VocabularySize], required: false);
+
+        for (var layer = 0; layer < LayerCount; layer++)
+        {
+            AddNorm(WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
+            if (File.FindTensor(WeightSpec.NameOf(WeightRole.FusedQkv, layer)) is not null)
+            {
+                AddMatrix(WeightRole.FusedQkv, WeightRole.FusedQkvBias, embd, q + (2 * kv));
+            }
+            else
+            {
+                AddMatrix(WeightRole.Query, WeightRole.QueryBias, embd, q);
+                AddMatrix(WeightRole.Key, WeightRole.KeyBias, embd, kv);
+                AddMatrix(WeightRole.Value, WeightRole.ValueBias, embd, kv);
+            }
+            AddMatrix(WeightRole.AttentionOutput, WeightRole.AttentionOutputBias, q, embd);
+            AddNorm(WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
+            if (Architecture.Activation == Activation.SwiGlu)
+                AddMatrix(WeightRole.Gate, WeightRole.GateBias, embd, ff);
+            AddMatrix(WeightRole.Up, WeightRole.UpBias, embd, ff);
+            AddMatrix(WeightRole.Down, WeightRole.DownBias, ff, embd);
+
+            void AddMatrix(WeightRole weight, WeightRole bias, long from, long to)
+            {
+                Add(weight, layer, [from, to]);
+                Add(bias, layer, [to], required: biasRequired);
+            }
+        }
+
+        // A tensor that the graph does not use would change the answers silently.
+        var known = _weights.Select(w => w.TensorName).ToHashSet();
+        if (File.Tensors.FirstOrDefault(t => !known.Contains(t.Name) && !IsDerived(t.Name)) is { } stranger)
+            throw new UnsupportedModelException($"{File.Path}: the tensor '{stranger.Name}' is not part of the architecture '{Architecture.Name}' as Ergon's graph describes it, so its answers would be wrong; use a plain '{Architecture.Name}' model.");
+
+        void AddNorm(WeightRole weight, WeightRole bias, int layer)
+        {
+            Add(weight, layer, [embd], required: true, type: Native.GgmlType.F32);
+            if (normBias)
+                Add(bias, layer, [embd], required: true, type: Native.GgmlType.F32);
+        }
+    }
+
+    // Old converters stored what the hyperparameters already say; llama.cpp skips these too.
+    private static bool IsDerived(string name) =>
+        name.EndsWith(".attn.bias", StringComparison.Ordinal) || name.EndsWith(".attn_rot_embd", StringComparison.Ordinal)
+        || name.EndsWith(".attention.rotary_emb.inv_freq", StringComparison.Ordinal);
+
+    private bool Add(WeightRole role, int layer, ReadOnlySpan<long> shape, bool required = true, Native.GgmlType? type = null)
+    {
+        var name = WeightSpec.NameOf(role, layer);
+        if (File.FindTensor(name) is null && !required)
+            return false;
+        var tensor = Tensor(role, layer);
+        var fits = true;
+        for (var i = 0; i < 4; i++)
+            fits &= tensor.Ne[i] == (i < shape.Length ? shape[i] : 1);
+        if (!fits)
+            throw new GgufException(File.Path, $"the tensor '{name}' has the shape [{string.Join(", ", tensor.Ne)}], but the hyperparameters make it [{string.Join(", ", shape.ToArray())}]: the file is damaged, download it again");
+        // ggml multiplies and adds vectors in F32 only; anything else aborts the process.
+        if (shape.Length == 1 && (type ?? Native.GgmlType.F32) is var wanted && tensor.Type != wanted)
+            throw new GgufException(File.Path, $"the tensor '{name}' has the type {tensor.Type}, but a vector of weights must be {wanted}: convert the model again");
+        _weights.Add(new WeightSpec(role, layer, name));
+        return true;
+    }
+
+    private GgufTensor Tensor(WeightRole role, int layer)
+    {
+        var name = WeightSpec.NameOf(role, layer);
+        return File.FindTensor(name) ?? throw new GgufException(File.Path, $"the tensor '{name}' is missing, which the architecture '{Architecture.Name}' needs: the file is incomplete or holds only a vocabulary");
+    }
+}

@@ -1,0 +1,80 @@
+namespace Ergon.Models;
+
+/// <summary>What a weight is for; the name of its tensor in a GGUF file follows from it.</summary>
+internal enum WeightRole
+{
+    TokenEmbedding,
+    PositionEmbedding,
+    RopeFactors,
+    OutputNorm,
+    OutputNormBias,
+    Output,
+    OutputBias,
+    AttentionNorm,
+    AttentionNormBias,
+    Query,
+    QueryBias,
+    Key,
+    KeyBias,
+    Value,
+    ValueBias,
+    FusedQkv,
+    FusedQkvBias,
+    AttentionOutput,
+    AttentionOutputBias,
+    FeedForwardNorm,
+    FeedForwardNormBias,
+    Gate,
+    GateBias,
+    Up,
+    UpBias,
+    Down,
+    DownBias,
+}
+
+/// <summary>A weight that a model has: where its tensor lies and what it is for.</summary>
+/// <param name="Role">Its use.</param>
+/// <param name="Layer">Its layer; -1 for the weights before and after the layers.</param>
+/// <param name="TensorName">The tensor's name in the file.</param>
+internal readonly record struct WeightSpec(WeightRole Role, int Layer, string TensorName)
+{
+    /// <summary>The weights that activations are multiplied by; only these may be repacked.</summary>
+    public bool IsMatrix => Role is WeightRole.Output or WeightRole.Query or WeightRole.Key or WeightRole.Value
+        or WeightRole.FusedQkv or WeightRole.AttentionOutput or WeightRole.Gate or WeightRole.Up or WeightRole.Down;
+
+    /// <summary>The GGUF name of a role's tensor.</summary>
+    public static string NameOf(WeightRole role, int layer) => role switch
+    {
+        WeightRole.TokenEmbedding => "token_embd.weight",
+        WeightRole.PositionEmbedding => "position_embd.weight",
+        WeightRole.RopeFactors => "rope_freqs.weight",
+        WeightRole.OutputNorm => "output_norm.weight",
+        WeightRole.OutputNormBias => "output_norm.bias",
+        WeightRole.Output => "output.weight",
+        WeightRole.OutputBias => "output.bias",
+        _ => $"blk.{layer}." + role switch
+        {
+            WeightRole.AttentionNorm => "attn_norm.weight",
+            WeightRole.AttentionNormBias => "attn_norm.bias",
+            WeightRole.Query => "attn_q.weight",
+            WeightRole.QueryBias => "attn_q.bias",
+            WeightRole.Key => "attn_k.weight",
+            WeightRole.KeyBias => "attn_k.bias",
+            WeightRole.Value => "attn_v.weight",
+            WeightRole.ValueBias => "attn_v.bias",
+            WeightRole.FusedQkv => "attn_qkv.weight",
+            WeightRole.FusedQkvBias => "attn_qkv.bias",
+            WeightRole.AttentionOutput => "attn_output.weight",
+            WeightRole.AttentionOutputBias => "attn_output.bias",
+            WeightRole.FeedForwardNorm => "ffn_norm.weight",
+            WeightRole.FeedForwardNormBias => "ffn_norm.bias",
+            WeightRole.Gate => "ffn_gate.weight",
+            WeightRole.GateBias => "ffn_gate.bias",
+            WeightRole.Up => "ffn_up.weight",
+            WeightRole.UpBias => "ffn_up.bias",
+            WeightRole.Down => "ffn_down.weight",
+            WeightRole.DownBias => "ffn_down.bias",
+            _ => throw new ArgumentOutOfRangeException(nameof(role)),
+        },
+    };
+}
