@@ -19,7 +19,7 @@ internal sealed class NativeFlavours(string manifests, string root)
         Path.Combine(AppContext.BaseDirectory, "natives"),
         Path.Combine(
             Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify),
-            "ergon", "natives", NativePin.PackageVersion));
+            "ergon", "natives", NativeVersion.Package));
 
     /// <summary>The flavours that can be added.</summary>
     public IReadOnlyList<string> Known { get; } = Directory.Exists(manifests)
@@ -30,7 +30,7 @@ internal sealed class NativeFlavours(string manifests, string root)
     public IReadOnlyList<string> Added => [.. Known.Where(flavour => File.Exists(Path.Combine(FolderOf(flavour), Stamp)))];
 
     /// <summary>The backend libraries of all added flavours, for ggml to load one by one.</summary>
-    public IReadOnlyList<string> Backends => [.. Added.SelectMany(flavour => NativeFolder.Backends(FolderOf(flavour)))];
+    public IReadOnlyList<string> Backends => [.. Added.SelectMany(flavour => NativeFolder.BackendsIn(FolderOf(flavour)))];
 
     /// <summary>Where a flavour lies once it is added.</summary>
     public string FolderOf(string flavour) => Path.Combine(root, flavour);
@@ -135,7 +135,7 @@ internal sealed class NativeFlavours(string manifests, string root)
     private static string Explain(string flavour, string errors)
     {
         if (errors.Contains("EBADPLATFORM", StringComparison.Ordinal))
-            return $"There is no prebuilt '{flavour}' for {NativeFolder.Platform}; build llama.cpp {NativePin.LlamaCppRelease} with it and set {NativeFolder.Variable}.";
+            return $"There is no prebuilt '{flavour}' for {NativeFolder.Platform}; build llama.cpp {NativeVersion.LlamaCpp} with it and set {NativeFolder.Variable}.";
         var reason = errors.Split('\n').FirstOrDefault(line =>
             line.StartsWith("npm error", StringComparison.Ordinal) && !line.StartsWith("npm error code", StringComparison.Ordinal));
         return $"npm could not fetch '{flavour}': {reason?["npm error".Length..].Trim() ?? "it gave no reason"}; check the network and the registry that npm is set to.";
