@@ -86,10 +86,9 @@ public static class NativeLibraries
         }
     }
 
-    // File names carry the release in some packages (libllama.v0.5.0.so) and not in others (llama.dll).
     private static nint Open(string folder, string name)
     {
-        var file = Directory.EnumerateFiles(folder).FirstOrDefault(f => IsLibrary(Path.GetFileName(f), name))
+        var file = Directory.EnumerateFiles(folder).FirstOrDefault(f => NativeFolder.IsLibrary(Path.GetFileName(f), name))
             ?? throw new NativeException($"The native library {name} is not in {folder}; delete that folder and build again, or set ERGON_NATIVE to a folder that has it.");
         try
         {
@@ -100,10 +99,6 @@ public static class NativeLibraries
             throw new NativeException($"{file} cannot be loaded on this machine ({e.Message}); set ERGON_NATIVE to a folder with a build for {RuntimeInformation.RuntimeIdentifier}.");
         }
     }
-
-    internal static bool IsLibrary(string fileName, string name) =>
-        (fileName.StartsWith($"lib{name}.", StringComparison.Ordinal) || fileName.StartsWith($"{name}.", StringComparison.Ordinal))
-        && Path.GetExtension(fileName) is ".so" or ".dylib" or ".dll";
 
     private static unsafe void RouteLog()
     {
