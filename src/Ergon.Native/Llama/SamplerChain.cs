@@ -126,6 +126,21 @@ internal sealed unsafe class GrammarSampler : SafeHandle
     /// <summary>Moves past <paramref name="token"/>, which <see cref="Allows"/> allowed: any other aborts the process.</summary>
     public void Accept(int token) => LlamaApi.llama_sampler_accept(handle, token);
 
+    /// <summary>The allowed token with the largest logit; -1 when none is allowed.</summary>
+    public int Likeliest(ReadOnlySpan<float> logits, Candidates candidates)
+    {
+        var list = candidates.Load(logits);
+        if (!Narrow(ref list))
+            return -1;
+        var best = 0;
+        for (var i = 1; i < (int)list.size; i++)
+        {
+            if (list.data[i].logit > list.data[best].logit)
+                best = i;
+        }
+        return list.data[best].id;
+    }
+
     // Leaves only what may come next; false when that is nothing.
     internal bool Narrow(ref LlamaApi.llama_token_data_array list)
     {

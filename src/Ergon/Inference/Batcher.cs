@@ -1,0 +1,184 @@
+using System.Collections.Concurrent;
+using Ergon.Native.Llama;
+
+namespace Ergon.Inference;
+
+/// <summary>
+/// Runs an engine on its one thread and lets generations of several sequences share its passes: each pass
+/// carries one row of every sequence that decodes, then chunks of prompts. Its methods may be called from
+/// any thread.
+/// </summary>
+internal sealed class Batcher : IDisposable
+{
+    private readonly Engine _engine;
+    private readonly Candidates _candidates;
+    private readonly ConcurrentQueue<Action> _work = new();
+    private readonly SemaphoreSlim _wake = new(0);
+    private readonly List<Generation> _running = [];
+    private readonly List<(Generation Generation, int Rows)> _inPass = [];
+    private readonly PassRow[] _rows = new PassRow[Engine.MaxRows];
+    private readonly Thread _thread;
+    private volatile bool _stopping;
+
+    /// <param name="open">Opens the engine, on the thread that will use it; the batcher owns it.</param>
+    public Batcher(Func<Engine> open)
+    {
+        var opened = new TaskCompletionSource<Engine>();
+        _thread = new Thread(() => Loop(open, opened)) { IsBackground = true, Name = "ergon engine" };
+        _thread.Start();
+        _engine = opened.Task.GetAwaiter().GetResult();
+        _candidates = new Candidates(_engine.Model.VocabularySize);
+    }
+
+    /// <summary>Runs <paramref name="action"/> between two passes, on the engine's thread.</summary>
+    public Task<T> InvokeAsync<T>(Func<Engine, T> action)
+    {
+        var done = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Post(() =>
+        {
+            try
+            {
+                done.SetResult(action(_engine));
+            }
+#pragma warning disable CA1031 // the caller gets it
+            catch (Exception e)
+#pragma warning restore CA1031
+            {
+                done.SetException(e);
+            }
+        });
+        return done.Task;
+    }
+
+    /// <summary>Runs <paramref name="action"/> between two passes unless the engine is gone, and does not wait.</summary>
+    public void TryPost(Action<Engine> action)
+    {
+        if (!_stopping)
+            Post(() => action(_engine));
+    }
+
+    /// <summary>Starts a generation, whose tokens appear in its channel.</summary>
+    public void Start(Generation generation) => Post(() => _running.Add(generation));
+
+    private void Post(Action action)
+    {
+        ObjectDisposedException.ThrowIf(_stopping, this);
+        _work.Enqueue(action);
+        _wake.Release();
+    }
+
+    private void Loop(Func<Engine> open, TaskCompletionSource<Engine> opened)
+    {
+        Engine engine;
+        try
+        {
+            engine = open();
+        }
+#pragma warning disable CA1031 // the constructor throws it
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            opened.SetException(e);
+            return;
+        }
+        opened.SetResult(engine);
+        while (!_stopping)
+        {
+            if (_running.Count == 0)
+                _wake.Wait();
+            while (_work.TryDequeue(out var action))
+                action();
+            try
+            {
+                RunPass();
+            }
+#pragma warning disable CA1031 // each reader gets it, and the engine goes on with the next
+            catch (Exception e)
+#pragma warning restore CA1031
+            {
+                foreach (var (generation, _) in _inPass)
+                    generation.Fail(e);
+            }
+            foreach (var generation in _running)
+            {
+                if (generation.Ended)
+                    generation.Dispose();
+            }
+            _running.RemoveAll(g => g.Ended);
+        }
+        foreach (var generation in _running)
+        {
+            generation.Fail(new ObjectDisposedException(nameof(ErgonModel)));
+            generation.Dispose();
+        }
+        while (_work.TryDequeue(out var action))
+            action();
+        engine.Dispose();
+    }
+
+    private void RunPass()
+    {
+        var count = Gather();
+        if (count == 0)
+            return;
+        if (!_engine.TryRun(_rows.AsSpan(0, count), out var logits))
+        {
+            // The cache is full: the generation that asks for most gives way, the others go on.
+            _inPass.MaxBy(p => p.Rows).Generation.End(FinishReason.Length);
+            return;
+        }
+        var vocabulary = _engine.Model.VocabularySize;
+        foreach (var (generation, rows) in _inPass)
+        {
+            if (generation.PromptLeft.Length > 0)
+                generation.AdvancePrompt(rows);
+            if (generation.PromptLeft.Length > 0)
+                continue;
+            var own = logits[..vocabulary];
+            logits = logits[vocabulary..];
+            if (Engine.IsFinite(own))
+                generation.Accept(own, _candidates);
+            else
+                generation.Fail(new ErgonException("The model gave logits that are not finite numbers: its weights are damaged or the device computes wrongly. Try the file on another device with --device."));
+        }
+    }
+
+    // Fills the rows of the next pass: decoding rows first, since each makes somebody wait for one token.
+    private int Gather()
+    {
+        _inPass.Clear();
+        var count = 0;
+        foreach (var generation in _running)
+        {
+            if (generation.Cancellation.IsCancellationRequested)
+                generation.End(FinishReason.Cancelled);
+            else if (generation.PromptLeft.Length == 0 && count < _rows.Length)
+                Take(generation, [generation.Pending], ref count);
+        }
+        foreach (var generation in _running)
+        {
+            if (!generation.Ended && generation.PromptLeft.Length > 0 && count < _rows.Length)
+                Take(generation, generation.PromptLeft[..Math.Min(generation.PromptLeft.Length, _rows.Length - count)], ref count);
+        }
+        return count;
+    }
+
+    private void Take(Generation generation, ReadOnlySpan<int> tokens, ref int count)
+    {
+        var last = tokens.Length == Math.Max(1, generation.PromptLeft.Length) ? tokens.Length - 1 : -1;
+        for (var i = 0; i < tokens.Length; i++)
+            _rows[count++] = new PassRow(generation.Sequence, tokens[i], WantsLogits: i == last);
+        _inPass.Add((generation, tokens.Length));
+    }
+
+    /// <summary>Ends all generations and frees the engine.</summary>
+    public void Dispose()
+    {
+        if (_stopping)
+            return;
+        _stopping = true;
+        _wake.Release();
+        _thread.Join();
+        _wake.Dispose();
+    }
+}

@@ -1,0 +1,150 @@
+using Ergon.Devices;
+using Ergon.Models;
+using Ergon.Models.Gguf;
+using Ergon.Models.Templates;
+using Ergon.Native;
+using Microsoft.Extensions.Logging;
+
+namespace Ergon.Inference;
+
+/// <summary>
+/// A model that is loaded and ready to generate. Its sessions may be used from any thread; what they do at
+/// the same time shares passes over the weights.
+/// </summary>
+/// <example><code>
+/// using var model = ErgonModel.Load("model.gguf");
+/// using var session = model.CreateSession();
+/// await foreach (var token in session.GenerateAsync(model.Tokenizer.Tokenize("Once upon a time"), new() { MaxTokens = 50 }))
+///     Console.Write(token.Text);
+/// </code></example>
+public sealed partial class ErgonModel : IDisposable
+{
+    private const int DefaultContext = 8192;
+
+    private readonly Batcher _batcher;
+    private readonly Lazy<ChatTemplate?> _template;
+
+    private ErgonModel(ModelDescription description, Tokenizer tokenizer, Batcher batcher, ModelOptions options, int context, string device, int threads, TimeSpan loadTime)
+    {
+        Description = description;
+        Tokenizer = tokenizer;
+        _batcher = batcher;
+        ContextLength = context;
+        Devices = [device];
+        Threads = threads;
+        LoadTime = loadTime;
+        MaxSequences = options.MaxSequences;
+        // A template is parsed when it is needed: a model with a bad one still completes text.
+        _template = new Lazy<ChatTemplate?>(() => description.File.FindString("tokenizer.chat_template") is { } source ? ChatTemplate.Parse(source) : null);
+    }
+
+    /// <summary>The model's shape.</summary>
+    public ModelDescription Description { get; }
+
+    /// <summary>The model's tokenizer.</summary>
+    public Tokenizer Tokenizer { get; }
+
+    /// <summary>The template that turns messages into a prompt; <see langword="null"/> where the file has none.</summary>
+    /// <exception cref="ChatTemplateException">The file's template cannot be parsed.</exception>
+    public ChatTemplate? ChatTemplate => _template.Value;
+
+    /// <summary>Positions that a session can have.</summary>
+    public int ContextLength { get; }
+
+    /// <summary>Sessions that may be open at once.</summary>
+    public int MaxSequences { get; }
+
+    /// <summary>The names of the devices it runs on.</summary>
+    public IReadOnlyList<string> Devices { get; }
+
+    /// <summary>CPU threads in use.</summary>
+    public int Threads { get; }
+
+    /// <summary>How long loading took.</summary>
+    public TimeSpan LoadTime { get; }
+
+    /// <summary>Loads a GGUF file.</summary>
+    /// <param name="path">The file, or the first of its parts.</param>
+    /// <param name="options">How; <see langword="null"/> for the defaults.</param>
+    /// <param name="cancellation">Stops loading.</param>
+    /// <exception cref="ErgonException">The file is missing, malformed or not supported, or an option is out of range.</exception>
+    public static ErgonModel Load(string path, ModelOptions? options = null, CancellationToken cancellation = default)
+    {
+        options ??= new ModelOptions();
+        var began = System.Diagnostics.Stopwatch.GetTimestamp();
+        if (options.Logger is { } logger)
+            NativeLibraries.Log = (level, text) => Forward(logger, level, text);
+        var description = ModelDescription.Read(GgufFile.Open(path));
+        var threads = Ranged("threads", options.Threads ?? CpuTopology.PhysicalCores(), 1, 512);
+        Ranged("max-sequences", options.MaxSequences, 1, 4096);
+        if (options.ContextLength is { } asked)
+            Ranged("ctx", asked, 1, 1 << 24);
+
+        var (_, blockLength, blockBytes) = options.CacheType.Traits();
+        if (description.HeadLength % blockLength != 0)
+            throw new ErgonException($"kv-type is {options.KvType}, which stores blocks of {blockLength} values, but this model's heads have {description.HeadLength}; use F16.");
+        var bytesPerCell = 2L * description.LayerCount * description.HeadLength * description.HeadCountKv / blockLength * blockBytes;
+        var wanted = options.ContextLength ?? Math.Min(description.TrainingContext, DefaultContext);
+        var device = DeviceChoice.Choose(options.Device, description.WeightBytes + (bytesPerCell * wanted * options.MaxSequences));
+        var context = options.ContextLength ?? Math.Min(wanted, ContextThatFits(device.Memory().Free, description.WeightBytes, bytesPerCell * options.MaxSequences, wanted));
+        if (description.Rope is null && context > description.TrainingContext)
+            throw new ErgonException($"ctx is {context}, but this model has {description.TrainingContext} learned positions; use --ctx {description.TrainingContext} or less.");
+        var cells = options.CacheLength ?? checked(context * options.MaxSequences);
+        Ranged("cache-length", cells, context, 1 << 24);
+
+        var tokenizer = Tokenizer.Load(description.File);
+        try
+        {
+            if (tokenizer.Count > description.VocabularySize)
+                throw new ErgonException($"{path}: the tokenizer has {tokenizer.Count} tokens, but the model gives logits for {description.VocabularySize}; the file is damaged, download it again.");
+            var batcher = new Batcher(() => new Engine(description, [new Placement(device, LayerRange.Whole(description), threads)], cells, options.MaxSequences, options.CacheType, options.Progress, cancellation));
+            return new ErgonModel(description, tokenizer, batcher, options, context, device.Name, threads, System.Diagnostics.Stopwatch.GetElapsedTime(began));
+        }
+        catch
+        {
+            tokenizer.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Opens an empty session.</summary>
+    /// <exception cref="ErgonException">As many sessions are open as the model was loaded for.</exception>
+    public Session CreateSession() => Session.OpenAsync(this, _batcher).GetAwaiter().GetResult();
+
+    private static int Ranged(string setting, int value, int min, int max) => value >= min && value <= max ? value
+        : throw new ErgonException($"{setting} is {value}, but must be {min} to {max}.");
+
+    // A quarter of what is free stays free: for intermediate results, and for the other programs.
+    private static int ContextThatFits(long free, long weights, long bytesPerPosition, int wanted)
+    {
+        const int least = 256;
+        if (free <= 0)
+            return wanted;
+        var fits = ((free - weights) / 4 * 3) / Math.Max(1, bytesPerPosition);
+        return (int)Math.Clamp(fits, Math.Min(least, wanted), wanted);
+    }
+
+    private static void Forward(ILogger logger, NativeLogLevel level, string text)
+    {
+        // What the libraries call information is their own progress, of no interest to Ergon's users.
+        var mapped = level switch
+        {
+            NativeLogLevel.Error => LogLevel.Error,
+            NativeLogLevel.Warning => LogLevel.Warning,
+            NativeLogLevel.Information => LogLevel.Debug,
+            _ => LogLevel.Trace,
+        };
+        if (logger.IsEnabled(mapped))
+            NativeMessage(logger, mapped, text);
+    }
+
+    [LoggerMessage(Message = "{Text}")]
+    private static partial void NativeMessage(ILogger logger, LogLevel level, string text);
+
+    /// <summary>Ends all sessions and frees the model. Waits for the pass that is running.</summary>
+    public void Dispose()
+    {
+        _batcher.Dispose();
+        Tokenizer.Dispose();
+    }
+}

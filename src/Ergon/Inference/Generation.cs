@@ -1,0 +1,119 @@
+using System.Diagnostics;
+using System.Threading.Channels;
+
+namespace Ergon.Inference;
+
+/// <summary>One running generation: what is left of its prompt, how it chooses tokens, and where they go. Used by the batcher's thread alone, but for the channel.</summary>
+internal sealed class Generation : IDisposable
+{
+    private readonly TokenSampler _sampler;
+    private readonly TextStream _text;
+    private readonly GenerationOptions _options;
+    private readonly Func<int, bool> _isEnd;
+    private readonly Channel<GeneratedToken> _tokens = Channel.CreateUnbounded<GeneratedToken>(new() { SingleReader = true, SingleWriter = true });
+    private readonly long _started = Stopwatch.GetTimestamp();
+    private readonly int[] _prompt;
+    private readonly int _reused;
+    private long _firstToken;
+    private long _lastToken;
+    private long _promptBegan;
+    private int _completed;
+
+    /// <param name="sequence">The sequence of the engine that it extends.</param>
+    /// <param name="prompt">The whole prompt.</param>
+    /// <param name="reused">How many of its first tokens are in the cache.</param>
+    /// <param name="options">What to generate.</param>
+    /// <param name="model">Whose vocabulary and context.</param>
+    /// <param name="cancellation">Ends it between two passes.</param>
+    public Generation(int sequence, int[] prompt, int reused, GenerationOptions options, ErgonModel model, CancellationToken cancellation)
+    {
+        Sequence = sequence;
+        _prompt = prompt;
+        _reused = reused;
+        _options = options;
+        Cancellation = cancellation;
+        _isEnd = options.IgnoreEndOfGeneration ? _ => false : model.Tokenizer.IsEndOfGeneration;
+        _sampler = new TokenSampler(model.Tokenizer.Vocabulary, options.Sampling, model.ContextLength);
+        _sampler.AcceptPrompt(prompt);
+        _text = new TextStream(model.Tokenizer.Vocabulary, options.StopSequences);
+        Next = reused;
+        RoomLeft = model.ContextLength - prompt.Length;
+    }
+
+    public int Sequence { get; }
+
+    public CancellationToken Cancellation { get; }
+
+    /// <summary>The tokens as they come; completes when the generation ends.</summary>
+    public ChannelReader<GeneratedToken> Tokens => _tokens.Reader;
+
+    /// <summary>Set when it ended without a failure.</summary>
+    public GenerationStatistics? Statistics { get; private set; }
+
+    public bool Ended { get; private set; }
+
+    /// <summary>The first token of prompt that no pass has seen.</summary>
+    public int Next { get; private set; }
+
+    /// <summary>The token that the next decoding row appends; meaningful once the prompt is done.</summary>
+    public int Pending { get; private set; }
+
+    /// <summary>Tokens of the prompt that no pass has seen.</summary>
+    public ReadOnlySpan<int> PromptLeft => _prompt.AsSpan(Next);
+
+    private int RoomLeft { get; set; }
+
+    /// <summary>Notes that a pass computes <paramref name="count"/> further tokens of the prompt.</summary>
+    public void AdvancePrompt(int count)
+    {
+        if (_promptBegan == 0)
+            _promptBegan = Stopwatch.GetTimestamp();
+        Next += count;
+    }
+
+    /// <summary>Chooses and publishes the token after a row, and ends the generation where that is the last.</summary>
+    public void Accept(ReadOnlySpan<float> logits, Native.Llama.Candidates candidates)
+    {
+        if (_sampler.Sample(logits, candidates) is not { } token)
+        {
+            Fail(new ErgonException("The grammar allows no token of this vocabulary here, so the answer cannot go on; change the grammar."));
+            return;
+        }
+        _lastToken = Stopwatch.GetTimestamp();
+        if (_completed++ == 0)
+            _firstToken = _lastToken;
+        if (_isEnd(token))
+        {
+            End(FinishReason.Stop);
+            return;
+        }
+        _tokens.Writer.TryWrite(new GeneratedToken(token, _text.Append(token)));
+        Pending = token;
+        // The token itself needs a place before another can follow it.
+        if (_text.Stopped)
+            End(FinishReason.Stop);
+        else if (_completed >= (_options.MaxTokens ?? int.MaxValue) || _completed > RoomLeft)
+            End(FinishReason.Length);
+    }
+
+    /// <summary>Ends it and publishes what text was held back.</summary>
+    public void End(FinishReason reason)
+    {
+        Ended = true;
+        if (_text.Finish() is { Length: > 0 } rest)
+            _tokens.Writer.TryWrite(new GeneratedToken(-1, rest));
+        var first = _firstToken == 0 ? Stopwatch.GetTimestamp() : _firstToken;
+        Statistics = new GenerationStatistics(_prompt.Length, _reused, _completed, reason, Stopwatch.GetElapsedTime(_started, first),
+            _promptBegan == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_promptBegan, first), _completed > 1 ? Stopwatch.GetElapsedTime(first, _lastToken) : TimeSpan.Zero);
+        _tokens.Writer.TryComplete();
+    }
+
+    /// <summary>Ends it with an error for the reader.</summary>
+    public void Fail(Exception error)
+    {
+        Ended = true;
+        _tokens.Writer.TryComplete(error);
+    }
+
+    public void Dispose() => _sampler.Dispose();
+}

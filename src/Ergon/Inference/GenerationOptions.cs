@@ -1,0 +1,65 @@
+namespace Ergon.Inference;
+
+/// <summary>What to generate and when to stop.</summary>
+public sealed record GenerationOptions
+{
+    /// <summary>Tokens at most; <see langword="null"/> for as many as the context holds.</summary>
+    public int? MaxTokens { get; init; }
+
+    /// <summary>Texts that end the answer; they are not part of it.</summary>
+    public IReadOnlyList<string> StopSequences { get; init; } = [];
+
+    /// <summary>Whether tokens that end an answer are generated past, for measurements. Default false.</summary>
+    public bool IgnoreEndOfGeneration { get; init; }
+
+    /// <summary>How tokens are chosen.</summary>
+    public SamplingOptions Sampling { get; init; } = new();
+
+    /// <summary>Throws unless every value is in its range.</summary>
+    /// <exception cref="ErgonException">Names the setting, its value and the range.</exception>
+    public void Validate(int vocabularySize)
+    {
+        if (MaxTokens < 1)
+            throw new ErgonException($"The number of tokens is {MaxTokens}, but must be 1 or more.");
+        if (StopSequences.Contains(""))
+            throw new ErgonException("A stop sequence is empty; leave it out.");
+        Sampling.Validate(vocabularySize);
+    }
+}
+
+/// <summary>A generated token.</summary>
+/// <param name="Id">Its id.</param>
+/// <param name="Text">The text that became certain with it: empty while a character is incomplete or a stop sequence may be starting.</param>
+public readonly record struct GeneratedToken(int Id, string Text);
+
+/// <summary>Why a generation ended.</summary>
+public enum FinishReason
+{
+    /// <summary>The model ended its answer, or a stop sequence came.</summary>
+    Stop,
+
+    /// <summary>The number of tokens asked for, or the context, was reached.</summary>
+    Length,
+
+    /// <summary>The caller cancelled.</summary>
+    Cancelled,
+}
+
+/// <summary>The counts and times of one generation.</summary>
+/// <param name="PromptTokens">Tokens of the prompt.</param>
+/// <param name="ReusedTokens">How many of them were in the cache already.</param>
+/// <param name="CompletionTokens">Tokens generated, one that ended the answer included.</param>
+/// <param name="FinishReason">Why it ended.</param>
+/// <param name="TimeToFirstToken">From the call to the first token.</param>
+/// <param name="PromptTime">Time spent on the prompt.</param>
+/// <param name="DecodeTime">From the first token to the last.</param>
+public sealed record GenerationStatistics(int PromptTokens, int ReusedTokens, int CompletionTokens, FinishReason FinishReason, TimeSpan TimeToFirstToken, TimeSpan PromptTime, TimeSpan DecodeTime)
+{
+    /// <summary>Prompt tokens computed a second; 0 when none were.</summary>
+    public double PromptTokensPerSecond => Rate(PromptTokens - ReusedTokens, PromptTime);
+
+    /// <summary>Tokens generated a second after the first; 0 when there was only one.</summary>
+    public double TokensPerSecond => Rate(CompletionTokens - 1, DecodeTime);
+
+    private static double Rate(int count, TimeSpan time) => count > 0 && time > TimeSpan.Zero ? count / time.TotalSeconds : 0;
+}

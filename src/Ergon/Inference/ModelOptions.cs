@@ -1,0 +1,53 @@
+using Ergon.Native;
+using Microsoft.Extensions.Logging;
+
+namespace Ergon.Inference;
+
+/// <summary>How keys and values are stored in the cache.</summary>
+public enum KvCacheType
+{
+    /// <summary>16-bit floating point, 2 bytes a value.</summary>
+    F16,
+
+    /// <summary>8-bit blocks, 1.06 bytes a value.</summary>
+    Q8_0,
+
+    /// <summary>4-bit blocks, 0.56 bytes a value; costs accuracy.</summary>
+    Q4_0,
+}
+
+/// <summary>How a model is loaded.</summary>
+public sealed record ModelOptions
+{
+    /// <summary>The name of the device to run on; <see langword="null"/> for the fastest that holds the model.</summary>
+    public string? Device { get; init; }
+
+    /// <summary>Positions a sequence can have; <see langword="null"/> for the least of the model's own, 8192, and what memory holds.</summary>
+    public int? ContextLength { get; init; }
+
+    /// <summary>CPU threads; <see langword="null"/> for one per physical core.</summary>
+    public int? Threads { get; init; }
+
+    /// <summary>How keys and values are stored. Default F16.</summary>
+    public KvCacheType KvType { get; init; } = KvCacheType.F16;
+
+    /// <summary>Sessions that may be open at once. Default 1.</summary>
+    public int MaxSequences { get; init; } = 1;
+
+    /// <summary>Positions of all sessions together, shared prefixes counted once; <see langword="null"/> for a full context for each session.</summary>
+    public int? CacheLength { get; init; }
+
+    /// <summary>Receives the native libraries' messages; <see langword="null"/> discards them.</summary>
+    public ILogger? Logger { get; init; }
+
+    /// <summary>Told the share loaded, 0 to 1, on the loading thread.</summary>
+    public IProgress<double>? Progress { get; init; }
+
+    internal GgmlType CacheType => KvType switch
+    {
+        KvCacheType.F16 => GgmlType.F16,
+        KvCacheType.Q8_0 => GgmlType.Q8_0,
+        KvCacheType.Q4_0 => GgmlType.Q4_0,
+        _ => throw new ErgonException($"The cache type is {KvType}, but must be {string.Join(", ", Enum.GetNames<KvCacheType>())}."),
+    };
+}

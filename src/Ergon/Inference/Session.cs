@@ -1,0 +1,149 @@
+using System.Runtime.CompilerServices;
+
+namespace Ergon.Inference;
+
+/// <summary>
+/// A sequence of tokens that grows by prompts and generations. What it computed stays in the cache: a prompt
+/// that begins like the last one continues from there. One generation at a time; dispose it to give its
+/// cache back.
+/// </summary>
+public sealed class Session : IDisposable
+{
+    private readonly ErgonModel _model;
+    private readonly Batcher _batcher;
+    private readonly int _sequence;
+    private readonly List<int> _tokens = [];
+    private int _busy;
+    private bool _disposed;
+
+    private Session(ErgonModel model, Batcher batcher, int sequence) => (_model, _batcher, _sequence) = (model, batcher, sequence);
+
+    /// <summary>Counts and times of the last generation that ended; <see langword="null"/> before the first.</summary>
+    public GenerationStatistics? Statistics { get; private set; }
+
+    internal static async Task<Session> OpenAsync(ErgonModel model, Batcher batcher) =>
+        await batcher.InvokeAsync(engine => engine.Cells.Open()).ConfigureAwait(false) is { } sequence
+            ? new Session(model, batcher, sequence)
+            : throw TooMany(model);
+
+    /// <summary>Opens a session that begins with everything this one has computed, which is shared, not copied.</summary>
+    /// <exception cref="ErgonException">As many sessions are open as the model was loaded for.</exception>
+    /// <exception cref="InvalidOperationException">A generation is running.</exception>
+    public async Task<Session> ForkAsync()
+    {
+        Enter();
+        try
+        {
+            var (sequence, length) = await _batcher.InvokeAsync(engine =>
+            {
+                var computed = engine.Cells.Length(_sequence);
+                return (engine.Cells.Fork(_sequence, computed), computed);
+            }).ConfigureAwait(false);
+            var fork = new Session(_model, _batcher, sequence ?? throw TooMany(_model));
+            fork._tokens.AddRange(_tokens[..length]);
+            return fork;
+        }
+        finally
+        {
+            Leave();
+        }
+    }
+
+    /// <summary>Generates after a prompt.</summary>
+    /// <param name="prompt">The whole prompt, what was said before included; token ids of the model's vocabulary.</param>
+    /// <param name="options">What to generate; <see langword="null"/> for greedy tokens up to the end of the answer or of the context.</param>
+    /// <param name="cancellation">Ends the generation between two passes.</param>
+    /// <exception cref="ErgonException">The prompt is empty or does not fit, an option is out of range, or the model failed.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled; <see cref="Statistics"/> tell what was done.</exception>
+    /// <exception cref="InvalidOperationException">Another generation of this session is running.</exception>
+    public async IAsyncEnumerable<GeneratedToken> GenerateAsync(IReadOnlyList<int> prompt, GenerationOptions? options = null, [EnumeratorCancellation] CancellationToken cancellation = default)
+    {
+        options ??= new GenerationOptions();
+        options.Validate(_model.Description.VocabularySize);
+        Validate(prompt);
+        Enter();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        Generation? generation = null;
+        try
+        {
+            // The last token is computed anew in any case: its logits are what the answer begins with.
+            var common = _tokens.Zip(prompt).TakeWhile(pair => pair.First == pair.Second).Count();
+            var reused = await _batcher.InvokeAsync(engine =>
+            {
+                var kept = Math.Min(Math.Min(common, prompt.Count - 1), engine.Cells.Length(_sequence));
+                engine.Cells.Truncate(_sequence, kept);
+                return kept;
+            }).ConfigureAwait(false);
+            generation = new Generation(_sequence, [.. prompt], reused, options, _model, stop.Token);
+            _tokens.Clear();
+            _tokens.AddRange(prompt);
+            _batcher.Start(generation);
+            await foreach (var token in generation.Tokens.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
+            {
+                if (token.Id >= 0)
+                    _tokens.Add(token.Id);
+                yield return token;
+            }
+            cancellation.ThrowIfCancellationRequested();
+        }
+        finally
+        {
+            if (generation is not null)
+            {
+                // A reader that went away early leaves the engine running until it is told.
+                await stop.CancelAsync().ConfigureAwait(false);
+                await DrainAsync(generation).ConfigureAwait(false);
+                Statistics = generation.Statistics ?? Statistics;
+            }
+            Leave();
+        }
+    }
+
+    private async Task DrainAsync(Generation generation)
+    {
+        try
+        {
+            await foreach (var unread in generation.Tokens.ReadAllAsync().ConfigureAwait(false))
+            {
+                if (unread.Id >= 0)
+                    _tokens.Add(unread.Id);
+            }
+        }
+#pragma warning disable CA1031 // whoever reads the tokens got it
+        catch
+#pragma warning restore CA1031
+        {
+        }
+    }
+
+    private void Validate(IReadOnlyList<int> prompt)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        if (prompt.Count == 0)
+            throw new ErgonException("The prompt is empty, and this model adds no token of its own; give it some text.");
+        if (prompt.Count > _model.ContextLength)
+            throw new ErgonException($"The prompt has {prompt.Count} tokens, but the context holds {_model.ContextLength}; shorten it or use a larger --ctx.");
+        if (prompt.FirstOrDefault(t => (uint)t >= (uint)_model.Description.VocabularySize, -1) is var stranger && stranger != -1)
+            throw new ErgonException($"Token id {stranger} is not in the vocabulary, whose ids are 0 to {_model.Description.VocabularySize - 1}.");
+    }
+
+    private void Enter()
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (Interlocked.Exchange(ref _busy, 1) != 0)
+            throw new InvalidOperationException("A generation of this session is running; wait for it, or fork the session.");
+    }
+
+    private void Leave() => Volatile.Write(ref _busy, 0);
+
+    private static ErgonException TooMany(ErgonModel model) => new($"All {model.MaxSequences} sessions of this model are open; dispose one, or load the model with a larger MaxSequences.");
+
+    /// <summary>Gives the session's cache back.</summary>
+    public void Dispose()
+    {
+        if (_disposed)
+            return;
+        _disposed = true;
+        _batcher.TryPost(engine => engine.Cells.Close(_sequence));
+    }
+}

@@ -1,0 +1,109 @@
+using System.Security.Cryptography;
+using Ergon.Native.Llama;
+
+namespace Ergon.Inference;
+
+/// <summary>Chooses one sequence's tokens by its <see cref="SamplingOptions"/>. Not thread-safe.</summary>
+internal sealed class TokenSampler : IDisposable
+{
+    private static readonly string[] DryBreakers = ["\n", ":", "\"", "*"]; // llama.cpp's defaults
+    private readonly SamplerChain? _chain;
+    private readonly GrammarSampler? _grammar;
+
+    public TokenSampler(Vocabulary vocabulary, SamplingOptions options, int contextLength)
+    {
+        options.Validate(vocabulary.Count);
+        if (options.Grammar is { } grammar)
+            _grammar = new GrammarSampler(vocabulary, grammar);
+        try
+        {
+            _chain = IsPlainGreedy(options) ? null : Chain(vocabulary, options, contextLength);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Chooses the token after a row.</summary>
+    /// <param name="logits">[n_vocab].</param>
+    /// <param name="candidates">Scratch space, shared by all samplers of one thread.</param>
+    /// <returns>The token; <see langword="null"/> when the grammar allows none.</returns>
+    public int? Sample(ReadOnlySpan<float> logits, Candidates candidates)
+    {
+        // Testing one token is cheap and narrowing the whole vocabulary is not, so the grammar is
+        // asked about the free choice first, and a second draw is made only where it refuses. The two
+        // steps together have the distribution of one draw from the narrowed vocabulary.
+        var token = _chain is null ? IndexOfMax(logits) : _chain.Sample(logits, candidates);
+        if (_grammar is not null && (token < 0 || !_grammar.Allows(token)))
+        {
+            token = _chain is null ? _grammar.Likeliest(logits, candidates) : _chain.Sample(logits, candidates, _grammar);
+            if (token < 0)
+                return null;
+        }
+        _chain?.Accept(token);
+        _grammar?.Accept(token);
+        return token;
+    }
+
+    /// <summary>Tells the penalties about a prompt's tokens.</summary>
+    public void AcceptPrompt(ReadOnlySpan<int> tokens)
+    {
+        if (_chain is null)
+            return;
+        foreach (var token in tokens)
+            _chain.Accept(token);
+    }
+
+    private static bool IsPlainGreedy(SamplingOptions o) =>
+        o is { Temperature: 0, RepeatPenalty: 1, FrequencyPenalty: 0, PresencePenalty: 0, Dry: null, Mirostat: null } && (o.LogitBias?.Count ?? 0) == 0;
+
+    private static SamplerChain Chain(Vocabulary vocabulary, SamplingOptions o, int contextLength)
+    {
+        var seed = o.Seed ?? BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
+        var chain = new SamplerChain(vocabulary);
+        if (o.LogitBias is { Count: > 0 } bias)
+            chain.LogitBias(bias);
+        if (o.RepeatPenalty != 1 || o.FrequencyPenalty != 0 || o.PresencePenalty != 0)
+            chain.Penalties(o.RepeatLastN < 0 ? contextLength : o.RepeatLastN, o.RepeatPenalty, o.FrequencyPenalty, o.PresencePenalty);
+        if (o.Dry is { Multiplier: > 0 } dry)
+            chain.Dry(dry.Multiplier, dry.Base, dry.AllowedLength, dry.LastN < 0 ? contextLength : dry.LastN, DryBreakers);
+        if (o.Temperature == 0)
+            return chain.Greedy();
+        if (o.Mirostat is { } mirostat)
+        {
+            chain.Temperature(o.Temperature);
+            return mirostat.Version == 1 ? chain.Mirostat(seed, mirostat.Tau, mirostat.Eta) : chain.MirostatV2(seed, mirostat.Tau, mirostat.Eta);
+        }
+        if (o.TopK > 0)
+            chain.TopK(o.TopK);
+        if (o.TypicalP < 1)
+            chain.TypicalP(o.TypicalP);
+        if (o.TopP < 1)
+            chain.TopP(o.TopP);
+        if (o.MinP > 0)
+            chain.MinP(o.MinP);
+        if (o.Xtc is { Probability: > 0 } xtc)
+            chain.Xtc(xtc.Probability, xtc.Threshold, seed);
+        return chain.Temperature(o.Temperature).Draw(seed);
+    }
+
+    // The first of equals, as llama.cpp's greedy sampler.
+    internal static int IndexOfMax(ReadOnlySpan<float> values)
+    {
+        var best = 0;
+        for (var i = 1; i < values.Length; i++)
+        {
+            if (values[i] > values[best])
+                best = i;
+        }
+        return best;
+    }
+
+    public void Dispose()
+    {
+        _chain?.Dispose();
+        _grammar?.Dispose();
+    }
+}
