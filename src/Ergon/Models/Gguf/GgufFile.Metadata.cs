@@ -105,6 +105,13 @@ internal sealed partial class GgufFile
         }
     }
 
+    /// <summary>A value as it stands in the file, its type number first.</summary>
+    public byte[] ReadRaw(string key)
+    {
+        var entry = FindEntry(key) ?? throw Absent(key);
+        return ReadBytes(key, entry.Offset - 4, entry.End - entry.Offset + 4);
+    }
+
     private T[]? FindArray<T>(string key, string expected, Func<GgufEntry, ulong, T> convert)
     {
         if (FindEntry(key) is not { } entry)
@@ -145,10 +152,11 @@ internal sealed partial class GgufFile
         return value >= min && value <= max ? value : throw Error(key, entry.Offset, $"is {value}, which does not fit in {expected}");
     }
 
-    private byte[] ReadBytes(string key, long offset, long count)
+    /// <summary>A run of the first part, for a value of that key.</summary>
+    public byte[] ReadBytes(string key, long offset, long count, int max = MaxText)
     {
-        if (count > MaxText)
-            throw Error(key, offset, $"has {count} bytes, more than the {MaxText} of the longest text that Ergon reads");
+        if (count > max)
+            throw Error(key, offset, $"has {count} bytes, more than the {max} of the longest text that Ergon reads");
         using var cursor = GgufCursor.Open(Path);
         cursor.Position = offset;
         var bytes = new byte[count];
@@ -156,10 +164,10 @@ internal sealed partial class GgufFile
         return bytes;
     }
 
-    private GgufException Error(string field, long offset, string problem) => new(Path, field, offset, problem);
+    public GgufException Error(string field, long offset, string problem) => new(Path, field, offset, problem);
 
-    private GgufException WrongType(string key, GgufEntry entry, string expected) =>
+    public GgufException WrongType(string key, GgufEntry entry, string expected) =>
         Error(key, entry.Offset, $"is {entry.TypeName}, expected {expected}: convert the model again with a current tool");
 
-    private GgufException Absent(string key) => new(Path, $"has no {key}: convert the model again with a current tool");
+    public GgufException Absent(string key) => new(Path, $"has no {key}: convert the model again with a current tool");
 }

@@ -41,6 +41,10 @@ internal sealed partial class GgufFile
     /// <summary>All tensors of all parts, in file order.</summary>
     public IReadOnlyList<GgufTensor> Tensors { get; }
 
+    /// <summary>True when libllama can load a vocabulary from the file; a model without one takes and
+    /// gives token ids only.</summary>
+    public bool HasTokenizer { get; private set; }
+
     /// <summary>Opens a model and its further parts, and checks everything that a runtime reads of it.</summary>
     /// <param name="path">The file, or the first part (<c>-00001-of-00003.gguf</c>) of a split model.</param>
     /// <exception cref="GgufException">The file is absent, malformed or incomplete, or libllama could not
@@ -48,6 +52,7 @@ internal sealed partial class GgufFile
     public static GgufFile Open(string path)
     {
         var file = OpenContainer(path);
+        file.HasTokenizer = VocabCheck.Check(file);
         return file;
     }
 

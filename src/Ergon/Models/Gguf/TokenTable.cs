@@ -1,0 +1,102 @@
+using System.Buffers.Binary;
+
+namespace Ergon.Models.Gguf;
+
+/// <summary>The texts of a vocabulary, as libllama sees them (up to their first NUL), and which of them
+/// are there. One copy of the array's bytes and 6 bytes a token; immutable once read.</summary>
+internal sealed class TokenTable
+{
+    private const int MaxTokens = 1 << 24;
+    private const int MaxBytes = 256 << 20;
+    private const string Key = "tokenizer.ggml.tokens";
+
+    private readonly byte[] _array; // as in the file: each text after its 8-byte length
+    private readonly int[] _slots;  // 1 + where a text's length lies in _array; 0 is free
+
+    private TokenTable(byte[] array, int count)
+    {
+        _array = array;
+        Count = count;
+        _slots = new int[count * 3L / 2 + 1];
+    }
+
+    public int Count { get; }
+
+    /// <exception cref="GgufException">Two tokens are the same text, on which libllama aborts.</exception>
+    public static TokenTable Read(GgufFile file, GgufEntry entry)
+    {
+        long bytes = entry.End - entry.DataOffset;
+        if (entry.Count is < 1 or > MaxTokens || bytes > MaxBytes)
+        {
+            throw file.Error(Key, entry.Offset, $"has {entry.Count} tokens in {bytes} bytes, expected 1 to {MaxTokens} "
+                + $"in at most {MaxBytes}: the file is damaged, download it again");
+        }
+        var table = new TokenTable(file.ReadBytes(Key, entry.DataOffset, bytes, MaxBytes), (int)entry.Count);
+        int at = 0;
+        for (int i = 0; i < table.Count; i++)
+        {
+            if (BinaryPrimitives.ReadUInt64LittleEndian(table._array.AsSpan(at)) > (ulong)(table._array.Length - at - 8))
+                throw file.Error($"{Key}[{i}]", entry.DataOffset + at, "has changed since the file was checked: open it again");
+            // libllama calls an empty token [EMPTY_i]; those differ from each other.
+            var text = table.Next(ref at, out int start);
+            if (!text.IsEmpty && !table.TryAdd(text, start))
+                throw Repeated(file, entry, i, start, text);
+        }
+        table.CheckPlaceholders(file, entry);
+        return table;
+    }
+
+    public bool Contains(ReadOnlySpan<byte> text) => _slots[FindSlot(text)] != 0;
+
+    /// <summary>The text of the token that begins at <paramref name="at"/>, which moves on to the next
+    /// one; <paramref name="start"/> is where it was, counted from the array's first element.</summary>
+    public ReadOnlySpan<byte> Next(ref int at, out int start)
+    {
+        start = at;
+        var text = TextAt(at, out int length);
+        at += 8 + length;
+        return text;
+    }
+
+    private ReadOnlySpan<byte> TextAt(int at, out int length)
+    {
+        length = (int)BinaryPrimitives.ReadInt64LittleEndian(_array.AsSpan(at));
+        var text = _array.AsSpan(at + 8, length);
+        int end = text.IndexOf((byte)0);
+        return end < 0 ? text : text[..end];
+    }
+
+    private bool TryAdd(ReadOnlySpan<byte> text, int start)
+    {
+        int slot = FindSlot(text);
+        if (_slots[slot] != 0)
+            return false;
+        _slots[slot] = start + 1;
+        return true;
+    }
+
+    private int FindSlot(ReadOnlySpan<byte> text)
+    {
+        // HashCode is seeded anew in each process, so that no file can bring collisions with it.
+        var hash = new HashCode();
+        hash.AddBytes(text);
+        int slot = (int)((ulong)(uint)hash.ToHashCode() * (ulong)_slots.Length >> 32);
+        while (_slots[slot] != 0 && !TextAt(_slots[slot] - 1, out _).SequenceEqual(text))
+            slot = slot + 1 == _slots.Length ? 0 : slot + 1;
+        return slot;
+    }
+
+    private void CheckPlaceholders(GgufFile file, GgufEntry entry)
+    {
+        int at = 0;
+        for (int i = 0; i < Count; i++)
+        {
+            if (Next(ref at, out int start).IsEmpty && System.Text.Encoding.ASCII.GetBytes($"[EMPTY_{i}]") is var name && Contains(name))
+                throw Repeated(file, entry, i, start, name);
+        }
+    }
+
+    private static GgufException Repeated(GgufFile file, GgufEntry entry, int index, int start, ReadOnlySpan<byte> text) =>
+        file.Error($"{Key}[{index}]", entry.DataOffset + start,
+            $"is {GgufCursor.Quote(text)}, which is there already: the vocabulary was converted wrongly, download another conversion of the model");
+}

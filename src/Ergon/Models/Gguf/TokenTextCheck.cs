@@ -1,0 +1,166 @@
+using System.Text;
+using System.Text.Unicode;
+
+namespace Ergon.Models.Gguf;
+
+/// <summary>libllama's tokenizers; each reads its vocabulary in its own way.</summary>
+internal enum Tokenizer
+{
+    /// <summary>SentencePiece, byte pairs ("llama").</summary>
+    Spm,
+
+    /// <summary>Byte pairs with merges ("gpt2" and others).</summary>
+    Bpe,
+
+    /// <summary>Word pieces ("bert").</summary>
+    Wpm,
+
+    /// <summary>SentencePiece, unigrams ("t5").</summary>
+    Ugm,
+
+    Rwkv,
+    Plamo2,
+
+    /// <summary>libllama's own, for its tests.</summary>
+    Test,
+}
+
+/// <summary>The texts of the tokens against what each of libllama's tokenizers does with them.</summary>
+internal static class TokenTextCheck
+{
+    private const string Key = "tokenizer.ggml.tokens";
+    private const int ByteType = 6;
+
+    // A trie takes one level of native recursion for every byte: this keeps it far from the end of a
+    // 1.5 MB stack.
+    private const int MaxTrieText = 1024;
+
+    // The cost of a text grows with its length's square (BPE spells out what it cannot decode) or cube
+    // (PLaMo-2 lists every piece of every suffix). Llama 3's vocabulary comes to 2^23 in squares.
+    private const long MaxWork = 1L << 30;
+
+    public static void Check(GgufFile file, Tokenizer kind, GgufEntry entry, TokenTable tokens)
+    {
+        var bytes = new ByteSet();
+        var leading = new ByteSet();
+        using var types = OpenTypes(file);
+        long work = 0;
+        int at = 0;
+        for (int i = 0; i < tokens.Count; i++)
+        {
+            var text = tokens.Next(ref at, out int start);
+            bool isByte = types?.ReadUInt32("tokenizer.ggml.token_type", i) == ByteType;
+            work += kind switch
+            {
+                Tokenizer.Plamo2 when !isByte => Math.Min((long)text.Length * text.Length * text.Length, MaxWork + 1),
+                _ => (long)text.Length * text.Length,
+            };
+            if (Problem(kind, i, text, isByte, bytes, leading) is { } problem || (problem = work > MaxWork ? "makes the vocabulary too long to load" : null) is not null)
+            {
+                throw file.Error($"{Key}[{i}]", entry.DataOffset + start,
+                    $"is {GgufCursor.Quote(text)}, which {problem}: download another conversion of the model");
+            }
+        }
+        if (FindMissing(kind, tokens, bytes, leading) is { } missing)
+            throw file.Error(Key, entry.Offset, $"{missing}: download another conversion of the model");
+    }
+
+    private static string? Problem(Tokenizer kind, int id, ReadOnlySpan<byte> text, bool isByte, ByteSet bytes, ByteSet leading)
+    {
+        switch (kind)
+        {
+            case Tokenizer.Wpm when isByte:
+                return "is a byte, which a word-piece vocabulary cannot have";
+            case Tokenizer.Spm or Tokenizer.Bpe or Tokenizer.Ugm when isByte && ByteOf(text) < 0:
+                return "is a byte, but is not written as <0x00> to <0xFF>";
+            case Tokenizer.Ugm or Tokenizer.Rwkv when text.Length > MaxTrieText:
+                return $"has {text.Length} bytes, expected at most {MaxTrieText}";
+            case Tokenizer.Rwkv:
+                return ReadRwkv(text, bytes, leading);
+            case Tokenizer.Plamo2 when isByte && ByteOf(text) is >= 0 and var value && id > 0: // 0 means "none" there
+                bytes.Add(value);
+                return null;
+            case Tokenizer.Plamo2 when !Utf8.IsValid(text):
+                return "is not UTF-8";
+            default:
+                return null;
+        }
+    }
+
+    private static string? FindMissing(Tokenizer kind, TokenTable tokens, ByteSet bytes, ByteSet leading)
+    {
+        for (int b = 0; b < 256; b++)
+        {
+            switch (kind)
+            {
+                // Looked up for every character that is not in the vocabulary; libllama throws when it is absent.
+                case Tokenizer.Spm when !tokens.Contains(Encoding.ASCII.GetBytes($"<0x{b:X2}>")) && (b == 0 || !tokens.Contains([(byte)b])):
+                case Tokenizer.Plamo2 when !bytes.Contains(b):
+                    return $"has no token for the byte 0x{b:X2}, <0x{b:X2}>, so not every text can be written in it";
+                // libllama would add a token of no length for ever.
+                case Tokenizer.Rwkv when leading.Contains(b) && !bytes.Contains(b):
+                    return $"has tokens that begin with the byte 0x{b:X2}, but none for that byte alone";
+            }
+        }
+        if (kind == Tokenizer.Ugm && tokens.Count < 3) // its unknown token is 2 while it loads
+            return $"has {tokens.Count} tokens, expected at least 3";
+        return null;
+    }
+
+    /// <summary>Notes the first byte of a token with C-like escapes, and the whole of it when it is one byte long.</summary>
+    private static string? ReadRwkv(ReadOnlySpan<byte> text, ByteSet bytes, ByteSet leading)
+    {
+        int first = -1, count = 0;
+        for (int i = 0; i < text.Length; i++, count++)
+        {
+            int value = text[i];
+            if (value == '\\')
+            {
+                if (++i == text.Length)
+                    break;
+                value = text[i] switch { (byte)'t' => '\t', (byte)'n' => '\n', (byte)'r' => '\r', var c => c };
+                if (text[i] == 'x')
+                {
+                    if (i + 2 >= text.Length || (value = Hex(text[i + 1], text[i + 2], lowercaseOnly: true)) < 0)
+                        return "has an escape that is not \\x and two lowercase hexadecimal digits";
+                    i += 2;
+                }
+            }
+            if (count == 0)
+                first = value;
+        }
+        if (count > 0)
+            leading.Add(first);
+        if (count == 1)
+            bytes.Add(first);
+        return null;
+    }
+
+    private static int ByteOf(ReadOnlySpan<byte> text) =>
+        text.Length == 6 && text.StartsWith("<0x"u8) && text[5] == '>' ? Hex(text[3], text[4], lowercaseOnly: false) : -1;
+
+    private static int Hex(byte high, byte low, bool lowercaseOnly)
+    {
+        int Digit(byte c) => lowercaseOnly && char.IsAsciiHexDigitUpper((char)c) && c > '9' || !char.IsAsciiHexDigit((char)c)
+            ? -1 : Convert.ToInt32(((char)c).ToString(), 16);
+        return Digit(high) < 0 || Digit(low) < 0 ? -1 : Digit(high) * 16 + Digit(low);
+    }
+
+    private static GgufCursor? OpenTypes(GgufFile file)
+    {
+        if (file.FindEntry("tokenizer.ggml.token_type") is not { } entry)
+            return null;
+        var cursor = GgufCursor.Open(file.Path);
+        cursor.Position = entry.DataOffset;
+        return cursor;
+    }
+
+    private sealed class ByteSet
+    {
+        private readonly bool[] _values = new bool[256];
+
+        public void Add(int value) => _values[value] = true;
+
+        public bool Contains(int value) => _values[value];
+    }
+}
