@@ -4,7 +4,7 @@ using System.Text.Unicode;
 namespace Ergon.Models.Gguf;
 
 /// <summary>libllama's tokenizers; each reads its vocabulary in its own way.</summary>
-internal enum Tokenizer
+internal enum TokenizerKind
 {
     /// <summary>SentencePiece, byte pairs ("llama").</summary>
     Spm,
@@ -39,7 +39,7 @@ internal static class TokenTextCheck
     // (PLaMo-2 lists every piece of every suffix). Llama 3's vocabulary comes to 2^23 in squares.
     private const long MaxWork = 1L << 30;
 
-    public static void Check(GgufFile file, Tokenizer kind, GgufEntry entry, TokenTable tokens)
+    public static void Check(GgufFile file, TokenizerKind kind, GgufEntry entry, TokenTable tokens)
     {
         var bytes = new ByteSet();
         var leading = new ByteSet();
@@ -52,7 +52,7 @@ internal static class TokenTextCheck
             bool isByte = types?.ReadUInt32("tokenizer.ggml.token_type", i) == ByteType;
             work += kind switch
             {
-                Tokenizer.Plamo2 when !isByte => Math.Min((long)text.Length * text.Length * text.Length, MaxWork + 1),
+                TokenizerKind.Plamo2 when !isByte => Math.Min((long)text.Length * text.Length * text.Length, MaxWork + 1),
                 _ => (long)text.Length * text.Length,
             };
             if (Problem(kind, i, text, isByte, bytes, leading) is { } problem || (problem = work > MaxWork ? "makes the vocabulary too long to load" : null) is not null)
@@ -65,44 +65,44 @@ internal static class TokenTextCheck
             throw file.Error(Key, entry.Offset, $"{missing}: download another conversion of the model");
     }
 
-    private static string? Problem(Tokenizer kind, int id, ReadOnlySpan<byte> text, bool isByte, ByteSet bytes, ByteSet leading)
+    private static string? Problem(TokenizerKind kind, int id, ReadOnlySpan<byte> text, bool isByte, ByteSet bytes, ByteSet leading)
     {
         switch (kind)
         {
-            case Tokenizer.Wpm when isByte:
+            case TokenizerKind.Wpm when isByte:
                 return "is a byte, which a word-piece vocabulary cannot have";
-            case Tokenizer.Spm or Tokenizer.Bpe or Tokenizer.Ugm when isByte && ByteOf(text) < 0:
+            case TokenizerKind.Spm or TokenizerKind.Bpe or TokenizerKind.Ugm when isByte && ByteOf(text) < 0:
                 return "is a byte, but is not written as <0x00> to <0xFF>";
-            case Tokenizer.Ugm or Tokenizer.Rwkv when text.Length > MaxTrieText:
+            case TokenizerKind.Ugm or TokenizerKind.Rwkv when text.Length > MaxTrieText:
                 return $"has {text.Length} bytes, expected at most {MaxTrieText}";
-            case Tokenizer.Rwkv:
+            case TokenizerKind.Rwkv:
                 return ReadRwkv(text, bytes, leading);
-            case Tokenizer.Plamo2 when isByte && ByteOf(text) is >= 0 and var value && id > 0: // 0 means "none" there
+            case TokenizerKind.Plamo2 when isByte && ByteOf(text) is >= 0 and var value && id > 0: // 0 means "none" there
                 bytes.Add(value);
                 return null;
-            case Tokenizer.Plamo2 when !Utf8.IsValid(text):
+            case TokenizerKind.Plamo2 when !Utf8.IsValid(text):
                 return "is not UTF-8";
             default:
                 return null;
         }
     }
 
-    private static string? FindMissing(Tokenizer kind, TokenTable tokens, ByteSet bytes, ByteSet leading)
+    private static string? FindMissing(TokenizerKind kind, TokenTable tokens, ByteSet bytes, ByteSet leading)
     {
         for (int b = 0; b < 256; b++)
         {
             switch (kind)
             {
                 // Looked up for every character that is not in the vocabulary; libllama throws when it is absent.
-                case Tokenizer.Spm when !tokens.Contains(Encoding.ASCII.GetBytes($"<0x{b:X2}>")) && (b == 0 || !tokens.Contains([(byte)b])):
-                case Tokenizer.Plamo2 when !bytes.Contains(b):
+                case TokenizerKind.Spm when !tokens.Contains(Encoding.ASCII.GetBytes($"<0x{b:X2}>")) && (b == 0 || !tokens.Contains([(byte)b])):
+                case TokenizerKind.Plamo2 when !bytes.Contains(b):
                     return $"has no token for the byte 0x{b:X2}, <0x{b:X2}>, so not every text can be written in it";
                 // libllama would add a token of no length for ever.
-                case Tokenizer.Rwkv when leading.Contains(b) && !bytes.Contains(b):
+                case TokenizerKind.Rwkv when leading.Contains(b) && !bytes.Contains(b):
                     return $"has tokens that begin with the byte 0x{b:X2}, but none for that byte alone";
             }
         }
-        if (kind == Tokenizer.Ugm && tokens.Count < 3) // its unknown token is 2 while it loads
+        if (kind == TokenizerKind.Ugm && tokens.Count < 3) // its unknown token is 2 while it loads
             return $"has {tokens.Count} tokens, expected at least 3";
         return null;
     }

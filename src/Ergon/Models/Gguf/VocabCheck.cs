@@ -13,7 +13,7 @@ internal static class VocabCheck
 
     // What libllama takes special tokens for when the file does not name them. It checks them against
     // the vocabulary, so a small one has none; its tokenizer aborts when it must add one that is not there.
-    private sealed record Defaults(Tokenizer Kind, int Bos = -1, int Eos = -1, int Sep = -1, bool AddBos = false, bool AddEos = false);
+    private sealed record Defaults(TokenizerKind Kind, int Bos = -1, int Eos = -1, int Sep = -1, bool AddBos = false, bool AddEos = false);
 
     /// <summary>True when the file has a vocabulary that libllama can load.</summary>
     public static bool Check(GgufFile file)
@@ -34,9 +34,9 @@ internal static class VocabCheck
         }
 
         var defaults = DefaultsOf(file, model, pre);
-        if (defaults.Kind == Tokenizer.Bpe)
+        if (defaults.Kind == TokenizerKind.Bpe)
             CheckBpe(file, model, pre);
-        if (defaults.Kind == Tokenizer.Ugm)
+        if (defaults.Kind == TokenizerKind.Ugm)
             CheckCharsmap(file);
         foreach (string flag in (string[])["add_space_prefix", "remove_extra_whitespaces", "add_bos_token", "add_eos_token",
             "add_sep_token", "normalizer.lowercase", "normalizer.strip_accents"])
@@ -66,14 +66,14 @@ internal static class VocabCheck
 
     private static Defaults DefaultsOf(GgufFile file, string model, string pre) => model switch
     {
-        "llama" => new(Tokenizer.Spm, Bos: 1, Eos: 2, AddBos: true),
-        "bert" => new(Tokenizer.Wpm, Bos: 101, Sep: 102, AddBos: true),
-        "gpt2" or "hybriddna" or "whitespace" => new(Tokenizer.Bpe, pre is "glm4" or "chatglm-bpe" ? -1 : 11, 11, AddBos: AddsBos(pre)),
-        "gemma4" => new(Tokenizer.Bpe, AddBos: true),
-        "t5" => new(Tokenizer.Ugm, Eos: 1, AddEos: true),
-        "rwkv" => new(Tokenizer.Rwkv),
-        "plamo2" => new(Tokenizer.Plamo2),
-        "test" => new(Tokenizer.Test),
+        "llama" => new(TokenizerKind.Spm, Bos: 1, Eos: 2, AddBos: true),
+        "bert" => new(TokenizerKind.Wpm, Bos: 101, Sep: 102, AddBos: true),
+        "gpt2" or "hybriddna" or "whitespace" => new(TokenizerKind.Bpe, pre is "glm4" or "chatglm-bpe" ? -1 : 11, 11, AddBos: AddsBos(pre)),
+        "gemma4" => new(TokenizerKind.Bpe, AddBos: true),
+        "t5" => new(TokenizerKind.Ugm, Eos: 1, AddEos: true),
+        "rwkv" => new(TokenizerKind.Rwkv),
+        "plamo2" => new(TokenizerKind.Plamo2),
+        "test" => new(TokenizerKind.Test),
         _ => throw file.Error(Prefix + "model", file.FindEntry(Prefix + "model")!.Value.Offset,
             $"is {GgufCursor.Quote(Encoding.UTF8.GetBytes(model))}, which is no tokenizer that this version knows: update Ergon"),
     };
@@ -114,7 +114,7 @@ internal static class VocabCheck
             throw file.Error(key, entry.Offset, $"{problem}: {WrongVocab}");
     }
 
-    private static TokenTable CheckTokens(GgufFile file, Tokenizer kind)
+    private static TokenTable CheckTokens(GgufFile file, TokenizerKind kind)
     {
         const string key = Prefix + "tokens";
         var entry = ArrayOf(file, "tokens") ?? throw file.Absent(key);
@@ -146,10 +146,10 @@ internal static class VocabCheck
             "fim_pad", "fim_rep", "fim_sep", "prefix", "suffix", "middle"])
             Special(file, name + "_token_id", tokens, -1);
 
-        bool wordPiece = defaults.Kind == Tokenizer.Wpm; // always adds both of its own
-        bool plain = defaults.Kind is Tokenizer.Rwkv or Tokenizer.Plamo2 or Tokenizer.Test;
+        bool wordPiece = defaults.Kind == TokenizerKind.Wpm; // always adds both of its own
+        bool plain = defaults.Kind is TokenizerKind.Rwkv or TokenizerKind.Plamo2 or TokenizerKind.Test;
         bool addsBos = wordPiece || !plain && (Flag(file, "add_bos_token") ?? defaults.AddBos)
-            || defaults.Kind == Tokenizer.Bpe && ForcesBos(PreOf(file));
+            || defaults.Kind == TokenizerKind.Bpe && ForcesBos(PreOf(file));
         bool addsEos = !wordPiece && !plain && (Flag(file, "add_eos_token") ?? defaults.AddEos);
         if (addsBos && bos is null)
             throw file.Absent(Prefix + "bos_token_id");
