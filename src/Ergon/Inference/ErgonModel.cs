@@ -107,9 +107,27 @@ public sealed partial class ErgonModel : IDisposable
         }
     }
 
+    /// <summary>The prompt of a conversation: rendered by the model's template, with nothing a user wrote taken for a special token.</summary>
+    /// <param name="chat">The conversation; the texts of the beginning and end of sequence are filled in.</param>
+    /// <exception cref="ErgonException">The model has no template.</exception>
+    /// <exception cref="ChatTemplateException">The template refuses the conversation, or is broken.</exception>
+    public int[] Tokenize(ChatTemplateInput chat)
+    {
+        ArgumentNullException.ThrowIfNull(chat);
+        var template = ChatTemplate ?? throw new ErgonException($"The model '{Description.Name}' has no chat template; use it with --raw, as a completion of plain text.");
+        return Tokenizer.Tokenize(template.Render(chat with
+        {
+            BosToken = Tokenizer.Bos is { } bos ? Tokenizer.Piece(bos, special: true) : "",
+            EosToken = Tokenizer.Eos is { } eos ? Tokenizer.Piece(eos, special: true) : "",
+        }));
+    }
+
     /// <summary>Opens an empty session.</summary>
     /// <exception cref="ErgonException">As many sessions are open as the model was loaded for.</exception>
     public Session CreateSession() => Session.OpenAsync(this, _batcher).GetAwaiter().GetResult();
+
+    /// <summary>Runs <paramref name="action"/> on the engine's thread, between two passes.</summary>
+    internal Task<T> InvokeAsync<T>(Func<Engine, T> action) => _batcher.InvokeAsync(action);
 
     private static int Ranged(string setting, int value, int min, int max) => value >= min && value <= max ? value
         : throw new ErgonException($"{setting} is {value}, but must be {min} to {max}.");

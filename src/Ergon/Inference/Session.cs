@@ -21,6 +21,9 @@ public sealed class Session : IDisposable
     /// <summary>Counts and times of the last generation that ended; <see langword="null"/> before the first.</summary>
     public GenerationStatistics? Statistics { get; private set; }
 
+    /// <summary>How many first tokens of a prompt are those this session ended with.</summary>
+    internal int CommonPrefix(IReadOnlyList<int> prompt) => _tokens.Zip(prompt).TakeWhile(pair => pair.First == pair.Second).Count();
+
     internal static async Task<Session> OpenAsync(ErgonModel model, Batcher batcher) =>
         await batcher.InvokeAsync(engine => engine.Cells.Open()).ConfigureAwait(false) is { } sequence
             ? new Session(model, batcher, sequence)
@@ -67,7 +70,7 @@ public sealed class Session : IDisposable
         try
         {
             // The last token is computed anew in any case: its logits are what the answer begins with.
-            var common = _tokens.Zip(prompt).TakeWhile(pair => pair.First == pair.Second).Count();
+            var common = CommonPrefix(prompt);
             var reused = await _batcher.InvokeAsync(engine =>
             {
                 var kept = Math.Min(Math.Min(common, prompt.Count - 1), engine.Cells.Length(_sequence));
