@@ -73,7 +73,7 @@ def parse():
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--batch", type=int, default=48, help="documents a step")
     parser.add_argument("--micro-batch", type=int, default=12)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
     parser.add_argument("--bfloat16", action="store_true", help="for processors with AVX512-BF16")
     parser.add_argument("--threads", type=int, default=1)

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Trains the whole ladder from nothing, checks it, and writes models/*.gguf.
+#
+#     sh train/ladder.sh WORK_FOLDER
+#
+# Needs two cores: words-l has one, words-s and then words-m the other. An interrupted run
+# continues from its checkpoints in WORK_FOLDER. Set BFLOAT16= (empty) on a processor without
+# AVX512-BF16, where that type is emulated and slow.
+set -eu
+
+recipe=$(cd "$(dirname "$0")" && pwd)
+models=$recipe/../models
+mkdir -p "$1"
+work=$(cd "$1" && pwd)
+python=${PYTHON:-python3}
+precision=${BFLOAT16---bfloat16}
+
+# One thread each: two processes of one thread beat one of two.
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# Every step allocates the same large blocks again. Kept in the heap they cost nothing; mapped anew
+# they are page faults, a quarter of the time.
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=67108864
+# OpenBLAS 0.3.21 does not know AMD's AVX512 and would fall back to AVX2.
+if grep -q avx512bw /proc/cpuinfo; then export OPENBLAS_CORETYPE=SKYLAKEX; fi
+
+train() {
+    "$python" "$recipe/train.py" "$1" "$work/tokenizer.json" "$work" --steps "$2" $precision \
+        >> "$work/$1.log"
+}
+
+"$python" "$recipe/bpe.py" "$work/tokenizer.json"
+
+train words-l 2100 &
+large=$!
+train words-s 950
+train words-m 950
+wait $large
+
+for name in words-s words-m words-l; do
+    echo "$name"
+    "$python" "$recipe/evaluate.py" "$work/$name.pt" "$work/tokenizer.json" --samples 16
+    for type in f16 q8_0; do
+        "$python" "$recipe/export.py" "$work/$name.pt" "$work/tokenizer.json" \
+            "$models/$name-$type.gguf" $type
+    done
+done
+"$python" "$recipe/evaluate.py" "$work/words-l.pt" "$work/tokenizer.json" --draft "$work/words-s.pt"
