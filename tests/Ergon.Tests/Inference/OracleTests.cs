@@ -11,7 +11,7 @@ namespace Ergon.Tests.Inference;
 public sealed class OracleTests : IDisposable
 {
     private const int Context = 1024;
-    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("ergon-oracle");
+    private readonly TemporaryFolder _folder = new();
 
     public static TheoryData<string, GgmlType> RandomModels()
     {
@@ -27,7 +27,7 @@ public sealed class OracleTests : IDisposable
     [Theory]
     [MemberData(nameof(RandomModels))]
     public void Random_models_give_the_same_logits_and_128_greedy_tokens(string architecture, GgmlType type) =>
-        CompareWithLlama(new RandomModel(architecture, type).Write(_folder.FullName), prompt: 70);
+        CompareWithLlama(new RandomModel(architecture, type).Write(_folder.Path), prompt: 70);
 
     [Theory]
     [InlineData("llama", false, null)]
@@ -36,11 +36,11 @@ public sealed class OracleTests : IDisposable
     [InlineData("llama", false, "yarn")]
     [InlineData("qwen2", false, "yarn")]
     public void Rotary_scaling_and_an_output_of_its_own_give_the_same_logits(string architecture, bool factors, string? scaling) =>
-        CompareWithLlama(new RandomModel(architecture, GgmlType.F32) { TiedOutput = false, RopeFactors = factors, RopeScaling = scaling }.Write(_folder.FullName), prompt: 300);
+        CompareWithLlama(new RandomModel(architecture, GgmlType.F32) { TiedOutput = false, RopeFactors = factors, RopeScaling = scaling }.Write(_folder.Path), prompt: 300);
 
     [Fact]
     public void A_prompt_of_several_passes_gives_the_same_logits() =>
-        CompareWithLlama(new RandomModel("llama", GgmlType.Q8_0).Write(_folder.FullName), prompt: 700);
+        CompareWithLlama(new RandomModel("llama", GgmlType.Q8_0).Write(_folder.Path), prompt: 700);
 
     [SharedTheory]
     [InlineData("stories260K-f32.gguf", 40)]
@@ -55,7 +55,7 @@ public sealed class OracleTests : IDisposable
     [Fact]
     public void Cutting_at_every_layer_boundary_leaves_the_logits_as_they_are()
     {
-        var file = new RandomModel("llama", GgmlType.Q4_0).Write(_folder.FullName);
+        var file = new RandomModel("llama", GgmlType.Q4_0).Write(_folder.Path);
         var model = ModelDescription.Read(GgufFile.Open(file));
         var whole = Logits(LayerRange.Whole(model));
         Assert.Equal(whole, Logits(new LayerRange(0, 0, true, false), new(0, 3, false, false), new(3, 3, false, true)));
@@ -108,5 +108,5 @@ public sealed class OracleTests : IDisposable
         }
     }
 
-    public void Dispose() => _folder.Delete(recursive: true);
+    public void Dispose() => _folder.Dispose();
 }

@@ -6,13 +6,13 @@ namespace Ergon.Tests.Inference;
 
 public sealed class SessionTests : IDisposable
 {
-    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("ergon-session");
+    private readonly TemporaryFolder _folder = new();
     private readonly string _path;
     private readonly ErgonModel _model;
 
     public SessionTests()
     {
-        _path = new RandomModel("llama", GgmlType.F32) { Layers = 2 }.Write(_folder.FullName);
+        _path = new RandomModel("llama", GgmlType.F32) { Layers = 2 }.Write(_folder.Path);
         _model = ErgonModel.Load(_path, new ModelOptions { Threads = 1, ContextLength = 256, MaxSequences = 8 });
     }
 
@@ -231,6 +231,6 @@ public sealed class SessionTests : IDisposable
     public void Dispose()
     {
         _model.Dispose();
-        _folder.Delete(recursive: true);
+        _folder.Dispose();
     }
 }

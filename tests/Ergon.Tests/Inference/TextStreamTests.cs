@@ -7,10 +7,10 @@ namespace Ergon.Tests.Inference;
 
 public sealed class TextStreamTests : IDisposable
 {
-    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("ergon-text");
+    private readonly TemporaryFolder _folder = new();
     private readonly Tokenizer _tokenizer;
 
-    public TextStreamTests() => _tokenizer = Tokenizer.Load(new RandomModel("llama", GgmlType.F16) { Layers = 1 }.Write(_folder.FullName));
+    public TextStreamTests() => _tokenizer = Tokenizer.Load(new RandomModel("llama", GgmlType.F16) { Layers = 1 }.Write(_folder.Path));
 
     [Fact]
     public void A_character_appears_when_its_last_byte_came()
@@ -56,6 +56,6 @@ public sealed class TextStreamTests : IDisposable
     public void Dispose()
     {
         _tokenizer.Dispose();
-        _folder.Delete(recursive: true);
+        _folder.Dispose();
     }
 }
