@@ -17,10 +17,16 @@ internal sealed class Budget
     /// <summary>As jinja2's sandbox.</summary>
     public const int MaxRange = 100_000;
 
-    // An evaluated node, a character written and a list item copied are one unit each. A long
-    // conversation (a million characters, copied ten times) spends 10 million; the whole
-    // budget is about a second.
-    private long _left = 1 << 28;
+    // A unit is about 5 ns: one character written or list item copied, a fraction of a node
+    // or of a loop's pass. A long conversation (a million characters, copied ten times)
+    // spends 10 million; the whole budget is about a second.
+    private long _left = 1 << 27;
+
+    /// <summary>Price of an evaluated node, of a compared or printed value.</summary>
+    private const int Step = 8;
+
+    /// <summary>Price of what allocates: a scope, a piece of text.</summary>
+    public const int Allocation = 16;
 
     public void Charge(long units)
     {
@@ -28,10 +34,10 @@ internal sealed class Budget
             throw new TemplateFault("the template does more work than a chat template may; it probably loops without end. Use another template.");
     }
 
-    /// <summary>For a step that may nest: costs one unit and guards the stack.</summary>
+    /// <summary>For a step that may nest: costs a step and guards the stack.</summary>
     public void Enter()
     {
-        Charge(1);
+        Charge(Step);
         GuardStack();
     }
 
@@ -45,10 +51,9 @@ internal sealed class Budget
     // almost matching costs its length again and again.
     public void ChargeSearch(int text, int needle) => Charge(text + (long)text * needle / 64);
 
-    public void ChargeText(long length)
+    public static void CheckLength(long length)
     {
         if (length > MaxOutput)
             throw new TemplateFault($"a text of {length} characters exceeds the limit of {MaxOutput}. Shorten the conversation.");
-        Charge(length);
     }
 }

@@ -10,7 +10,6 @@ internal sealed partial class Evaluator(Budget budget)
     private MarkedBuilder _output = new(budget);
     private Scope _scope = new(null);
     private int _macroDepth;
-    private int _loopDepth;
 
     /// <summary>Offset of the node being evaluated: where a failure happened.</summary>
     public int At { get; private set; }
@@ -84,10 +83,10 @@ internal sealed partial class Evaluator(Budget budget)
         if (items.Count == 0)
             return In(new Scope(outer), () => Execute(loop.Else));
 
-        var state = new LoopState(items, _loopDepth++);
+        var state = new LoopState(items);
         for (; state.Index < items.Count; state.Index++)
         {
-            budget.Charge(1);
+            budget.Charge(Budget.Allocation);
             var flow = In(new Scope(outer), () =>
             {
                 _scope.Set("loop", state);
@@ -97,7 +96,6 @@ internal sealed partial class Evaluator(Budget budget)
             if (flow == Flow.Break)
                 break;
         }
-        _loopDepth--;
         return Flow.Next;
     }
 

@@ -32,7 +32,7 @@ internal static class Filters
             ["int"] = (v, a, _) => ToInteger(v) ?? a.Get(0, "default", 0L),
             ["float"] = (v, a, _) => ToNumber(v) ?? a.Get(0, "default", 0.0),
             ["abs"] = (v, _, _) => v is double number ? Math.Abs(number) : (object)Operators.Absolute(Strings.Integer(v)),
-            ["round"] = (v, a, b) => Round(v, a, b),
+            ["round"] = (v, a, b) => v is long ? v : Round(v, a, b),
             ["list"] = (v, _, b) => Copy(v, b),
             ["first"] = (v, _, b) => Values.Iterate(v, b) is [var item, ..] ? item : new Undefined("the first item of an empty list"),
             ["last"] = (v, _, b) => Values.Iterate(v, b) is [.., var item] ? item : new Undefined("the last item of an empty list"),

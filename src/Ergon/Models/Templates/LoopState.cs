@@ -1,7 +1,7 @@
 namespace Ergon.Models.Templates;
 
 /// <summary>The variable <c>loop</c>.</summary>
-internal sealed class LoopState(List<object?> items, int depth)
+internal sealed class LoopState(List<object?> items)
 {
     private object? _changed = new Undefined("nothing yet");
 
@@ -16,8 +16,9 @@ internal sealed class LoopState(List<object?> items, int depth)
         "first" => Index == 0,
         "last" => Index == items.Count - 1,
         "length" => (long)items.Count,
-        "depth" => depth + 1L,
-        "depth0" => (long)depth,
+        // A depth is that of recursion, which there is none.
+        "depth" => 1L,
+        "depth0" => 0L,
         "previtem" => Index > 0 ? items[Index - 1] : new Undefined("the item before the first"),
         "nextitem" => Index + 1 < items.Count ? items[Index + 1] : new Undefined("the item after the last"),
         "cycle" => new Function(name, a => a.Positional.Count > 0

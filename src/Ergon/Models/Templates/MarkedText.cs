@@ -33,7 +33,7 @@ internal sealed class MarkedText : IEquatable<MarkedText>
     /// <summary>The same provenance over other characters, one for one.</summary>
     public MarkedText Map(Func<char, int, char> map, Budget budget)
     {
-        budget.ChargeText(Length);
+        budget.Charge(Length);
         return new(string.Create(Length, (Value, map), static (span, s) =>
         {
             for (var i = 0; i < span.Length; i++)
@@ -140,10 +140,9 @@ internal sealed class MarkedBuilder(Budget budget)
 
     public MarkedText ToText() => _marks.ToText(_text.ToString());
 
-    // Each piece costs one more, so that empty pieces are not free.
     private void Pay(int length)
     {
-        budget.ChargeText((long)_text.Length + length > Budget.MaxOutput ? (long)_text.Length + length : length);
-        budget.Charge(1);
+        Budget.CheckLength((long)_text.Length + length);
+        budget.Charge(length + Budget.Allocation / 4);
     }
 }

@@ -87,6 +87,8 @@ internal static class Operators
             case Sequence { Items: var items } when Values.TryInteger(key, out var index):
                 index += index < 0 ? items.Count : 0;
                 return index >= 0 && index < items.Count ? items[(int)index] : new Undefined($"item {index} of {items.Count}");
+            case Namespace space when key is MarkedText name && space.Attributes.TryGetValue(name.Value, out var value):
+                return value;
             case MarkedText text when Values.TryInteger(key, out var index):
                 var count = Values.Length(text, budget);
                 index += index < 0 ? count : 0;
@@ -95,7 +97,7 @@ internal static class Operators
                 var at = Characters.Offset(text.Value, (int)index);
                 return text.Substring(at, Characters.Width(text.Value, at), budget);
         }
-        return key is MarkedText name ? Attribute(target, name.Value, budget) ?? Missing(target, name.Value) : Missing(target, Text.Of(key, budget).Value);
+        return key is MarkedText attribute ? Attribute(target, attribute.Value, budget) ?? Missing(target, attribute.Value) : Missing(target, Text.Of(key, budget).Value);
     }
 
     /// <summary><c>target.name</c>: a method first, an item second.</summary>
@@ -112,12 +114,12 @@ internal static class Operators
         return Missing(target, name);
     }
 
-    public static object Slice(object? target, object? start, object? stop, object? step, Budget budget)
+    public static object? Slice(object? target, object? start, object? stop, object? step, Budget budget)
     {
         if (target is Undefined undefined)
             throw undefined.Fault();
         if (target is not (MarkedText or Sequence))
-            throw new TemplateFault($"{Values.Kind(target)} cannot be sliced. Use a list or a text.");
+            return new Undefined($"a slice of {Values.Kind(target)}");
         var length = Values.Length(target, budget);
         var by = step is null ? 1 : Strings.Integer(step);
         if (by == 0)
@@ -197,7 +199,7 @@ internal static class Operators
         count = Math.Clamp(count, 0, int.MaxValue);
         if (value is MarkedText text)
         {
-            budget.ChargeText(text.Length * count);
+            Budget.CheckLength(text.Length * count);
             var builder = new MarkedBuilder(budget);
             for (; count > 0 && text.Length > 0; count--)
                 builder.Append(text);

@@ -230,9 +230,9 @@ internal sealed partial class Parser
         while (inline || SkipOperator("|"))
         {
             inline = false;
+            if (Current.Kind == TokenKind.Name && !Templates.Filters.All.ContainsKey(Current.Text))
+                throw new TemplateFault($"the filter '{Current.Text}' is not supported. Use a template within docs/chat-templates.md.");
             var name = Expect(TokenKind.Name);
-            if (!Templates.Filters.All.ContainsKey(name.Text))
-                throw new TemplateFault($"the filter '{name.Text}' is not supported. Use a template within docs/chat-templates.md.");
             target = new Filtered(name.At, target, name.Text, IsOperator(Current, "(") ? Arguments() : ArgumentList.None);
         }
         return target!;
@@ -242,9 +242,9 @@ internal sealed partial class Parser
     {
         var at = _tokens[_next++].At;
         var negated = Skip("not");
+        if (Current.Kind == TokenKind.Name && !Tests.All.ContainsKey(Current.Text))
+            throw new TemplateFault($"the test '{Current.Text}' is not supported. Use a template within docs/chat-templates.md.");
         var name = Expect(TokenKind.Name);
-        if (!Tests.All.ContainsKey(name.Text))
-            throw new TemplateFault($"the test '{name.Text}' is not supported. Use a template within docs/chat-templates.md.");
         var arguments = ArgumentList.None;
         if (IsOperator(Current, "("))
             arguments = Arguments();

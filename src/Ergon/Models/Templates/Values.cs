@@ -193,8 +193,7 @@ internal static class Values
                 for (var (i, width) = (0, 0); i < text.Length; i += width)
                 {
                     width = Characters.Width(text.Value, i);
-                    // A character is an object of its own, hence the price.
-                    budget.Charge(16);
+                    budget.Charge(Budget.Allocation);
                     characters.Add(text.Substring(i, width, budget));
                 }
                 return characters;
