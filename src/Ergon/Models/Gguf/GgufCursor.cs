@@ -13,7 +13,7 @@ internal sealed class GgufCursor : IDisposable
     public const int Window = 32 * 1024;
 
     private readonly SafeFileHandle _file;
-    private readonly byte[] _window = new byte[Window];
+    private byte[] _window = [];
     private long _windowStart;
     private int _windowLength;
 
@@ -119,6 +119,8 @@ internal sealed class GgufCursor : IDisposable
     private void Fill(int count, string field, long index)
     {
         Require(count, field, index);
+        if (_window.Length == 0)
+            _window = new byte[Math.Min(Window, Length)];
         _windowStart = Position;
         _windowLength = 0;
         while (_windowLength < count)

@@ -1,5 +1,3 @@
-using System.Collections.Frozen;
-
 namespace Ergon.Models.Gguf;
 
 /// <summary>One of the files that a model is split into; an unsplit model has one.</summary>
@@ -13,7 +11,7 @@ internal sealed record GgufPart(string Path, long Length);
 /// Holds no file open: lazily read values open the file anew.</summary>
 internal sealed partial class GgufFile
 {
-    private readonly FrozenDictionary<string, GgufTensor> _tensorsByName;
+    private readonly Dictionary<string, GgufTensor> _tensorsByName;
 
     private GgufFile(GgufHeader first, List<GgufPart> parts, List<GgufTensor> tensors)
     {
@@ -23,7 +21,7 @@ internal sealed partial class GgufFile
         _entries = first.Entries;
         Parts = parts;
         Tensors = tensors;
-        _tensorsByName = tensors.ToFrozenDictionary(t => t.Name);
+        _tensorsByName = tensors.ToDictionary(t => t.Name);
     }
 
     /// <summary>The file that was opened: the first part of a split model.</summary>

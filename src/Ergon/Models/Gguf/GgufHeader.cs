@@ -1,5 +1,5 @@
 using System.Buffers.Binary;
-using System.Collections.Immutable;
+using System.Runtime.InteropServices;
 using System.Text;
 using Ergon.Native;
 
@@ -214,13 +214,13 @@ internal sealed class GgufHeader
         uint dims = _cursor.ReadUInt32("tensor", index);
         if (dims is < 1 or > 4)
             throw Error("dimensions", shapeAt, $"are {dims}, expected 1 to 4: {Damaged}");
-        var ne = ImmutableArray.CreateBuilder<long>(4);
-        for (int i = 0; i < 4; i++)
+        long[] ne = [1, 1, 1, 1];
+        for (int i = 0; i < dims; i++)
         {
-            ulong n = i < dims ? _cursor.ReadUInt64("tensor", index) : 1;
+            ulong n = _cursor.ReadUInt64("tensor", index);
             if (n is < 1 or > long.MaxValue)
                 throw Error($"ne[{i}]", _cursor.Position - 8, $"is {n}, expected 1 to {long.MaxValue}: {Damaged}");
-            ne.Add((long)n);
+            ne[i] = (long)n;
         }
 
         long typeAt = _cursor.Position;
@@ -233,9 +233,8 @@ internal sealed class GgufHeader
         }
         if (ne[0] % traits.BlockSize != 0)
             throw Error("ne[0]", shapeAt + 4, $"is {ne[0]}, expected a multiple of {traits.BlockSize} for {traits.Name}: {Damaged}");
-        // ggml counts elements and bytes in 64 bits: both must fit. A type of 17 bytes per 32 elements
-        // has more elements than bytes, one of 4 bytes per element more bytes.
-        if (!TryProduct(1, ne, out _) || !TryProduct(traits.BlockBytes, ne.ToImmutable().SetItem(0, ne[0] / traits.BlockSize), out long bytes))
+        // ggml counts both in 64 bits; a quantised tensor has more elements than bytes.
+        if (!TryProduct(ne[0], ne, out _) || !TryProduct(ne[0] / traits.BlockSize * (Int128)traits.BlockBytes, ne, out long bytes))
             throw Error("shape", shapeAt + 4, $"[{string.Join(", ", ne)}] is too large: {Damaged}");
 
         long offsetAt = _cursor.Position;
@@ -253,7 +252,7 @@ internal sealed class GgufHeader
             throw Error("shape", shapeAt + 4, $"[{string.Join(", ", ne)}] takes {bytes} bytes of {traits.Name}, "
                 + $"more than the file's {_cursor.Length} leave: the file is damaged or incomplete, download it again");
         }
-        return new(name, type, ne.MoveToImmutable(), _part, expectedOffset, bytes);
+        return new(name, type, ImmutableCollectionsMarshal.AsImmutableArray(ne), _part, expectedOffset, bytes);
     }
 
     private string ReadName(string what, int index, int maxLength)
@@ -269,17 +268,16 @@ internal sealed class GgufHeader
         return Encoding.ASCII.GetString(name);
     }
 
-    private static bool TryProduct(long factor, IEnumerable<long> ne, out long product)
+    private static bool TryProduct(Int128 row, long[] ne, out long product)
     {
-        product = factor;
-        foreach (long n in ne)
-        {
-            if (Math.BigMul(product, n, out product) != 0 || product < 0)
-                return false;
-        }
+        product = 0;
+        for (int i = 1; i < 4 && row <= long.MaxValue; i++)
+            row *= ne[i];
+        if (row > long.MaxValue)
+            return false;
+        product = (long)row;
         return true;
     }
 
-    /// <summary>Both ends lie within the file, and so does the sum's order of magnitude.</summary>
     private long Pad(long position) => (position + Alignment - 1) & -Alignment;
 }

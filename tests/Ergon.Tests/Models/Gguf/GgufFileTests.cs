@@ -65,7 +65,7 @@ public sealed class GgufFileTests : IDisposable
 
         var b = file.FindTensor("b")!;
         Assert.Equal((GgmlType.Q4_0, 0, 36L, 64L), (b.Type, b.Part, b.Bytes, b.Elements));
-        Assert.Equal([64, 1, 1, 1], b.Ne);
+        Assert.Equal(new long[] { 64, 1, 1, 1 }, b.Ne);
         Assert.Equal(0, b.FileOffset % 64);
         Assert.Equal(Enumerable.Range(0, 36).Select(i => (byte)i), File.ReadAllBytes(path).Skip((int)b.FileOffset).Take(36));
         Assert.Null(file.FindTensor("c"));
