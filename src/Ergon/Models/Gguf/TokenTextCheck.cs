@@ -41,8 +41,7 @@ internal static class TokenTextCheck
 
     public static void Check(GgufFile file, TokenizerKind kind, GgufEntry entry, TokenTable tokens)
     {
-        var bytes = new ByteSet();
-        var leading = new ByteSet();
+        var bytes = new bool[256];
         using var types = OpenTypes(file);
         long work = 0;
         int at = 0;
@@ -55,17 +54,17 @@ internal static class TokenTextCheck
                 TokenizerKind.Plamo2 when !isByte => Math.Min((long)text.Length * text.Length * text.Length, MaxWork + 1),
                 _ => (long)text.Length * text.Length,
             };
-            if (Problem(kind, i, text, isByte, bytes, leading) is { } problem || (problem = work > MaxWork ? "makes the vocabulary too long to load" : null) is not null)
+            if (Problem(kind, i, text, isByte, bytes) is { } problem || (problem = work > MaxWork ? "makes the vocabulary too long to load" : null) is not null)
             {
                 throw file.Error($"{Key}[{i}]", entry.DataOffset + start,
                     $"is {GgufCursor.Quote(text)}, which {problem}: download another conversion of the model");
             }
         }
-        if (FindMissing(kind, tokens, bytes, leading) is { } missing)
+        if (FindMissing(kind, tokens, bytes) is { } missing)
             throw file.Error(Key, entry.Offset, $"{missing}: download another conversion of the model");
     }
 
-    private static string? Problem(TokenizerKind kind, int id, ReadOnlySpan<byte> text, bool isByte, ByteSet bytes, ByteSet leading)
+    private static string? Problem(TokenizerKind kind, int id, ReadOnlySpan<byte> text, bool isByte, bool[] bytes)
     {
         switch (kind)
         {
@@ -76,9 +75,9 @@ internal static class TokenTextCheck
             case TokenizerKind.Ugm or TokenizerKind.Rwkv when text.Length > MaxTrieText:
                 return $"has {text.Length} bytes, expected at most {MaxTrieText}";
             case TokenizerKind.Rwkv:
-                return ReadRwkv(text, bytes, leading);
+                return ReadRwkv(text, bytes);
             case TokenizerKind.Plamo2 when isByte && ByteOf(text) is >= 0 and var value && id > 0: // 0 means "none" there
-                bytes.Add(value);
+                bytes[value] = true;
                 return null;
             case TokenizerKind.Plamo2 when !Utf8.IsValid(text):
                 return "is not UTF-8";
@@ -87,7 +86,7 @@ internal static class TokenTextCheck
         }
     }
 
-    private static string? FindMissing(TokenizerKind kind, TokenTable tokens, ByteSet bytes, ByteSet leading)
+    private static string? FindMissing(TokenizerKind kind, TokenTable tokens, bool[] bytes)
     {
         for (int b = 0; b < 256; b++)
         {
@@ -95,11 +94,10 @@ internal static class TokenTextCheck
             {
                 // Looked up for every character that is not in the vocabulary; libllama throws when it is absent.
                 case TokenizerKind.Spm when !tokens.Contains(Encoding.ASCII.GetBytes($"<0x{b:X2}>")) && (b == 0 || !tokens.Contains([(byte)b])):
-                case TokenizerKind.Plamo2 when !bytes.Contains(b):
-                    return $"has no token for the byte 0x{b:X2}, <0x{b:X2}>, so not every text can be written in it";
-                // libllama would add a token of no length for ever.
-                case TokenizerKind.Rwkv when leading.Contains(b) && !bytes.Contains(b):
-                    return $"has tokens that begin with the byte 0x{b:X2}, but none for that byte alone";
+                case TokenizerKind.Plamo2 when !bytes[b]:
+                // A byte that only begins longer tokens would make libllama add tokens of no length for ever.
+                case TokenizerKind.Rwkv when !bytes[b]:
+                    return $"has no token for the byte 0x{b:X2}, so not every text can be written in it";
             }
         }
         if (kind == TokenizerKind.Ugm && tokens.Count < 3) // its unknown token is 2 while it loads
@@ -107,8 +105,8 @@ internal static class TokenTextCheck
         return null;
     }
 
-    /// <summary>Notes the first byte of a token with C-like escapes, and the whole of it when it is one byte long.</summary>
-    private static string? ReadRwkv(ReadOnlySpan<byte> text, ByteSet bytes, ByteSet leading)
+    /// <summary>Notes the byte that a token with C-like escapes stands for, if it is only one.</summary>
+    private static string? ReadRwkv(ReadOnlySpan<byte> text, bool[] bytes)
     {
         int first = -1, count = 0;
         for (int i = 0; i < text.Length; i++, count++)
@@ -129,10 +127,8 @@ internal static class TokenTextCheck
             if (count == 0)
                 first = value;
         }
-        if (count > 0)
-            leading.Add(first);
         if (count == 1)
-            bytes.Add(first);
+            bytes[first] = true;
         return null;
     }
 
@@ -153,14 +149,5 @@ internal static class TokenTextCheck
         var cursor = GgufCursor.Open(file.Path);
         cursor.Position = entry.DataOffset;
         return cursor;
-    }
-
-    private sealed class ByteSet
-    {
-        private readonly bool[] _values = new bool[256];
-
-        public void Add(int value) => _values[value] = true;
-
-        public bool Contains(int value) => _values[value];
     }
 }

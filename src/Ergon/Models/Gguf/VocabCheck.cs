@@ -13,7 +13,7 @@ internal static class VocabCheck
 
     // What libllama takes special tokens for when the file does not name them. It checks them against
     // the vocabulary, so a small one has none; its tokenizer aborts when it must add one that is not there.
-    private sealed record Defaults(TokenizerKind Kind, int Bos = -1, int Eos = -1, int Sep = -1, bool AddBos = false, bool AddEos = false);
+    private sealed record Defaults(TokenizerKind Kind, int Bos = -1, int Eos = -1, int Sep = -1, int Unk = -1, bool AddBos = false, bool AddEos = false);
 
     /// <summary>True when the file has a vocabulary that libllama can load.</summary>
     public static bool Check(GgufFile file)
@@ -67,7 +67,7 @@ internal static class VocabCheck
     private static Defaults DefaultsOf(GgufFile file, string model, string pre) => model switch
     {
         "llama" => new(TokenizerKind.Spm, Bos: 1, Eos: 2, AddBos: true),
-        "bert" => new(TokenizerKind.Wpm, Bos: 101, Sep: 102, AddBos: true),
+        "bert" => new(TokenizerKind.Wpm, Bos: 101, Sep: 102, Unk: 100, AddBos: true),
         "gpt2" or "hybriddna" or "whitespace" => new(TokenizerKind.Bpe, pre is "glm4" or "chatglm-bpe" ? -1 : 11, 11, AddBos: AddsBos(pre)),
         "gemma4" => new(TokenizerKind.Bpe, AddBos: true),
         "t5" => new(TokenizerKind.Ugm, Eos: 1, AddEos: true),
@@ -142,7 +142,8 @@ internal static class VocabCheck
         int? bos = Special(file, "bos_token_id", tokens, defaults.Bos);
         int? eos = Special(file, "eos_token_id", tokens, defaults.Eos);
         int? sep = Special(file, "seperator_token_id", tokens, defaults.Sep); // sic
-        foreach (string name in (string[])["eot", "eom", "unknown", "padding", "mask", "fim_pre", "fim_suf", "fim_mid",
+        int? unk = Special(file, "unknown_token_id", tokens, defaults.Unk);
+        foreach (string name in (string[])["eot", "eom", "padding", "mask", "fim_pre", "fim_suf", "fim_mid",
             "fim_pad", "fim_rep", "fim_sep", "prefix", "suffix", "middle"])
             Special(file, name + "_token_id", tokens, -1);
 
@@ -157,6 +158,8 @@ internal static class VocabCheck
             throw file.Absent(Prefix + "eos_token_id");
         if (wordPiece && sep is null)
             throw file.Absent(Prefix + "seperator_token_id");
+        if (wordPiece && unk is null)
+            throw file.Absent(Prefix + "unknown_token_id");
     }
 
     private static string PreOf(GgufFile file) => Text(file, Prefix + "model") == "gemma4" ? "gemma4" : Text(file, Prefix + "pre") ?? "";

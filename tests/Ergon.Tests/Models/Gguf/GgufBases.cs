@@ -9,6 +9,9 @@ internal static class GgufBases
 {
     public static readonly string[] Bytes = [.. Enumerable.Range(0, 256).Select(b => $"<0x{b:X2}>")];
 
+    /// <summary>Plain where they can be, else escaped.</summary>
+    public static readonly string[] RwkvBytes = [.. Enumerable.Range(0, 256).Select(b => b is > 31 and < 127 and not '\\' ? ((char)b).ToString() : $"\\x{b:x2}")];
+
     public static byte[] Named(string name) => name switch
     {
         "bpe" => Bpe(),
@@ -19,7 +22,7 @@ internal static class GgufBases
             Vocabulary(w, "t5", ["<pad>", "</s>", "<unk>", "\u2581a", "b"]);
             w.AddArray<byte>("tokenizer.ggml.precompiled_charsmap", Charsmap());
         }),
-        "rwkv" => Write(w => Vocabulary(w, "rwkv", ["<s>", "<", "a", "ab", "\\n", "\\x00", "\\\\"])),
+        "rwkv" => Write(w => Vocabulary(w, "rwkv", ["<s>", .. RwkvBytes, "ab", "\\n\\n", "\\\\\\t"])),
         "plamo2" => Write(w => Vocabulary(w, "plamo2", ["<unk>", .. Bytes, "ab", "\u3042"], [2, .. Enumerable.Repeat(6, 256), 1, 1])),
         "gemma4" => Write(w =>
         {

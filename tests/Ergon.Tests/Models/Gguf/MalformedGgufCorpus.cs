@@ -207,6 +207,12 @@ internal static class MalformedGgufCorpus
         yield return new("no token to begin with for gemma4", "gemma4", r => { r.Remove(T + "bos_token_id"); r.Set(T + "add_bos_token", RawValue.Raw(7, [0])); }, null, null, "has no " + T + "bos_token_id");
         yield return new("no token to begin with for t5", "ugm", r => r.Set(T + "add_bos_token", yes), null, null, "has no " + T + "bos_token_id");
         yield return new("no separator", "wpm", r => Shorten(r, 102), null, null, "has no " + T + "seperator_token_id");
+        yield return new("no unknown token", "wpm", r =>
+        {
+            Shorten(r, 100);
+            r.Set(T + "bos_token_id", RawValue.U32(0));
+            r.Set(T + "seperator_token_id", RawValue.U32(1));
+        }, null, null, "has no " + T + "unknown_token_id");
         yield return new("no token to begin with for bert", "wpm", r => Shorten(r, 101), null, null, "has no " + T + "bos_token_id");
     }
 
@@ -246,8 +252,8 @@ internal static class MalformedGgufCorpus
         yield return Case("an endless token", "bpe", [.. letters, B(new string('x', 33_000))], 16, "too long");
         yield return Case("a unigram deeper than the stack", "ugm", [.. letters, B(new string('x', 1025))], 16, "1025 bytes");
         yield return Case("an RWKV token deeper than the stack", "rwkv", [.. letters, B(new string('a', 1025))], 16, "1025 bytes");
-        yield return Case("an RWKV prefix without its byte", "rwkv", [.. letters, B("zz")], 0, "0x7A", index: "");
-        yield return Case("an RWKV escape without its byte", "rwkv", [.. letters, B("\\n\\n")], 0, "0x0A", index: "");
+        foreach (int missing in (int[])[0, 10, 0x41, 0x5c, 255])
+            yield return Case($"no RWKV token for byte {missing}", "rwkv", [.. GgufBases.RwkvBytes.Where((_, i) => i != missing).Select(B), B("\\n\\n"), B("AA")], 0, $"0x{missing:X2}", index: "");
         foreach (string escape in (string[])["\\x", "\\x1", "\\xAB", "\\xg0"])
             yield return Case($"an RWKV escape {escape}", "rwkv", [.. letters, B(escape)], 16, "lowercase hexadecimal");
         yield return Case("two unigrams", "ugm", [B("a"), B("</s>")], 0, "at least 3", index: "");
