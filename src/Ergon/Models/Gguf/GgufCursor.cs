@@ -112,7 +112,10 @@ internal sealed class GgufCursor : IDisposable
         const int longest = 64;
         var quoted = new StringBuilder("'");
         foreach (var rune in Encoding.UTF8.GetString(text[..Math.Min(text.Length, longest)]).EnumerateRunes())
-            quoted.Append(Rune.IsControl(rune) ? "\uFFFD" : rune.ToString());
+        {
+            bool visible = rune.Value == ' ' || Rune.IsLetterOrDigit(rune) || Rune.IsPunctuation(rune) || Rune.IsSymbol(rune);
+            quoted.Append(visible ? rune : Rune.ReplacementChar);
+        }
         return quoted.Append(text.Length > longest ? "...'" : "'").ToString();
     }
 

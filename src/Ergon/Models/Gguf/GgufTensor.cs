@@ -12,5 +12,6 @@ namespace Ergon.Models.Gguf;
 /// <param name="Bytes">Length of the data, padding excluded.</param>
 internal sealed record GgufTensor(string Name, GgmlType Type, ImmutableArray<long> Ne, int Part, long FileOffset, long Bytes)
 {
+    /// <summary>Of all dimensions.</summary>
     public long Elements => Ne[0] * Ne[1] * Ne[2] * Ne[3];
 }

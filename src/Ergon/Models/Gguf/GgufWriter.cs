@@ -33,6 +33,7 @@ internal sealed class GgufWriter
         Commit(key, bytes);
     }
 
+    /// <summary>Adds a text, as UTF-8.</summary>
     public void Add(string key, string value)
     {
         var bytes = Value(key, GgufValueType.String);
@@ -48,6 +49,7 @@ internal sealed class GgufWriter
         Commit(key, bytes);
     }
 
+    /// <summary>Adds an array of texts, as UTF-8.</summary>
     public void AddArray(string key, IReadOnlyCollection<string> values)
     {
         var bytes = Value(key, GgufValueType.Array, GgufValueType.String, values.Count);
@@ -72,8 +74,9 @@ internal sealed class GgufWriter
     public void AddTensor(string name, GgmlType type, ReadOnlySpan<long> ne, Action<Stream> write)
     {
         var traits = type.Traits();
-        if (name.Length is < 1 or > 63 || !_names.Add(name))
-            throw new ArgumentException($"'{name}' is too long or already there.", nameof(name));
+        RequireName(name, 63);
+        if (!_names.Add(name))
+            throw new ArgumentException($"The tensor {name} is already there.", nameof(name));
         if (ne.Length is < 1 or > 4 || ne.ContainsAnyExceptInRange(1, long.MaxValue) || ne[0] % traits.BlockSize != 0)
             throw new ArgumentException($"{name}: [{string.Join(", ", ne.ToArray())}] is not a shape of {traits.Name}.", nameof(ne));
         long bytes = ne[0] / traits.BlockSize * traits.BlockBytes;
@@ -135,8 +138,7 @@ internal sealed class GgufWriter
 
     private static MemoryStream Value(string key, GgufValueType type)
     {
-        if (key.Length is < 1 or > 1024)
-            throw new ArgumentException($"A key has 1 to 1024 characters, not {key.Length}.", nameof(key));
+        RequireName(key, 1024);
         var bytes = new MemoryStream();
         WriteUInt32(bytes, (uint)type);
         return bytes;
@@ -155,6 +157,12 @@ internal sealed class GgufWriter
         if (_keys.Exists(k => k.Key == key))
             throw new ArgumentException($"The key {key} is already there.", nameof(key));
         _keys.Add((key, value.ToArray()));
+    }
+
+    private static void RequireName(string name, int maxLength)
+    {
+        if (name.Length < 1 || name.Length > maxLength || name.AsSpan().ContainsAnyExceptInRange(' ', '~'))
+            throw new ArgumentException($"'{name}' is not 1 to {maxLength} printable ASCII characters.", nameof(name));
     }
 
     private static void WriteText(Stream stream, ReadOnlySpan<byte> text)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Unicode;
 
@@ -31,13 +32,14 @@ internal static class TokenTextCheck
     private const string Key = "tokenizer.ggml.tokens";
     private const int ByteType = 6;
 
-    // A trie takes one level of native recursion for every byte: this keeps it far from the end of a
-    // 1.5 MB stack.
+    // A trie takes one level of native recursion, some hundred bytes of stack, for every byte.
     private const int MaxTrieText = 1024;
 
     // The cost of a text grows with its length's square (BPE spells out what it cannot decode) or cube
-    // (PLaMo-2 lists every piece of every suffix). Llama 3's vocabulary comes to 2^23 in squares.
-    private const long MaxWork = 1L << 30;
+    // (PLaMo-2 lists every piece of every suffix). Of twenty published vocabularies the costliest,
+    // Command R's, comes to 2^25.5 in squares and 2^31.2 in cubes.
+    private const long MaxSquares = 1L << 30;
+    private const long MaxCubes = 1L << 32;
 
     public static void Check(GgufFile file, TokenizerKind kind, GgufEntry entry, TokenTable tokens)
     {
@@ -49,12 +51,12 @@ internal static class TokenTextCheck
         {
             var text = tokens.Next(ref at, out int start);
             bool isByte = types?.ReadUInt32("tokenizer.ggml.token_type", i) == ByteType;
-            work += kind switch
-            {
-                TokenizerKind.Plamo2 when !isByte => Math.Min((long)text.Length * text.Length * text.Length, MaxWork + 1),
-                _ => (long)text.Length * text.Length,
-            };
-            if (Problem(kind, i, text, isByte, bytes) is { } problem || (problem = work > MaxWork ? "makes the vocabulary too long to load" : null) is not null)
+            long square = (long)text.Length * text.Length;
+            work += kind == TokenizerKind.Plamo2 ? Math.Min(square * text.Length, MaxCubes + 1) : square;
+            string? problem = Problem(kind, i, text, isByte, bytes);
+            if (problem is null && work > (kind == TokenizerKind.Plamo2 ? MaxCubes : MaxSquares))
+                problem = "makes the vocabulary too long to load";
+            if (problem is not null)
             {
                 throw file.Error($"{Key}[{i}]", entry.DataOffset + start,
                     $"is {GgufCursor.Quote(text)}, which {problem}: download another conversion of the model");
@@ -119,7 +121,9 @@ internal static class TokenTextCheck
                 value = text[i] switch { (byte)'t' => '\t', (byte)'n' => '\n', (byte)'r' => '\r', var c => c };
                 if (text[i] == 'x')
                 {
-                    if (i + 2 >= text.Length || (value = Hex(text[i + 1], text[i + 2], lowercaseOnly: true)) < 0)
+                    // libllama reads other digits in its own way, and differently where char has no sign.
+                    value = i + 2 < text.Length && !text.Slice(i + 1, 2).ContainsAnyInRange((byte)'A', (byte)'F') ? Hex(text.Slice(i + 1, 2)) : -1;
+                    if (value < 0)
                         return "has an escape that is not \\x and two lowercase hexadecimal digits";
                     i += 2;
                 }
@@ -133,14 +137,10 @@ internal static class TokenTextCheck
     }
 
     private static int ByteOf(ReadOnlySpan<byte> text) =>
-        text.Length == 6 && text.StartsWith("<0x"u8) && text[5] == '>' ? Hex(text[3], text[4], lowercaseOnly: false) : -1;
+        text.Length == 6 && text.StartsWith("<0x"u8) && text[5] == '>' ? Hex(text.Slice(3, 2)) : -1;
 
-    private static int Hex(byte high, byte low, bool lowercaseOnly)
-    {
-        int Digit(byte c) => lowercaseOnly && char.IsAsciiHexDigitUpper((char)c) && c > '9' || !char.IsAsciiHexDigit((char)c)
-            ? -1 : Convert.ToInt32(((char)c).ToString(), 16);
-        return Digit(high) < 0 || Digit(low) < 0 ? -1 : Digit(high) * 16 + Digit(low);
-    }
+    private static int Hex(ReadOnlySpan<byte> digits) =>
+        byte.TryParse(digits, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out byte value) ? value : -1;
 
     private static GgufCursor? OpenTypes(GgufFile file)
     {

@@ -11,9 +11,10 @@ internal static class VocabCheck
     private const string WrongVocab = "the vocabulary was converted wrongly, download another conversion of the model";
     private const uint MaxVocab = 1 << 24;
 
-    // What libllama takes special tokens for when the file does not name them. It checks them against
-    // the vocabulary, so a small one has none; its tokenizer aborts when it must add one that is not there.
-    private sealed record Defaults(TokenizerKind Kind, int Bos = -1, int Eos = -1, int Sep = -1, int Unk = -1, bool AddBos = false, bool AddEos = false);
+    // Special tokens where the file does not name them. libllama drops one that a small vocabulary does not
+    // have, and aborts when it tokenizes and must add or fall back to one that it does not have.
+    private sealed record Defaults(TokenizerKind Kind, int Bos = -1, int Eos = -1, int Sep = -1, int Unk = -1,
+        bool AddBos = false, bool AddEos = false, bool ForceBos = false);
 
     /// <summary>True when the file has a vocabulary that libllama can load.</summary>
     public static bool Check(GgufFile file)
@@ -67,9 +68,12 @@ internal static class VocabCheck
     private static Defaults DefaultsOf(GgufFile file, string model, string pre) => model switch
     {
         "llama" => new(TokenizerKind.Spm, Bos: 1, Eos: 2, AddBos: true),
-        "bert" => new(TokenizerKind.Wpm, Bos: 101, Sep: 102, Unk: 100, AddBos: true),
-        "gpt2" or "hybriddna" or "whitespace" => new(TokenizerKind.Bpe, pre is "glm4" or "chatglm-bpe" ? -1 : 11, 11, AddBos: AddsBos(pre)),
-        "gemma4" => new(TokenizerKind.Bpe, AddBos: true),
+        "bert" => new(TokenizerKind.Wpm, Bos: 101, Sep: 102, Unk: 100, ForceBos: true),
+        "gpt2" or "hybriddna" or "whitespace" => new(TokenizerKind.Bpe, Bos: pre is "glm4" or "chatglm-bpe" ? -1 : 11, Eos: 11,
+            AddBos: pre is "llama3" or "llama-v3" or "llama-bpe" or "falcon3" or "falcon-h1" or "pixtral" or "midm-2.0" or "lfm2"
+                or "jina-v5-nano" or "tekken" or "chameleon",
+            ForceBos: pre is "gemma4" or "granite-embed-multi-311m"),
+        "gemma4" => new(TokenizerKind.Bpe, ForceBos: true),
         "t5" => new(TokenizerKind.Ugm, Eos: 1, AddEos: true),
         "rwkv" => new(TokenizerKind.Rwkv),
         "plamo2" => new(TokenizerKind.Plamo2),
@@ -77,12 +81,6 @@ internal static class VocabCheck
         _ => throw file.Error(Prefix + "model", file.FindEntry(Prefix + "model")!.Value.Offset,
             $"is {GgufCursor.Quote(Encoding.UTF8.GetBytes(model))}, which is no tokenizer that this version knows: update Ergon"),
     };
-
-    private static bool AddsBos(string pre) => pre is "llama3" or "llama-v3" or "llama-bpe" or "falcon3" or "falcon-h1"
-        or "pixtral" or "midm-2.0" or "lfm2" or "jina-v5-nano" or "tekken" or "chameleon" || ForcesBos(pre);
-
-    // libllama adds the token to these even when the file says not to.
-    private static bool ForcesBos(string pre) => pre is "gemma4" or "granite-embed-multi-311m";
 
     private static void CheckBpe(GgufFile file, string model, string pre)
     {
@@ -147,24 +145,17 @@ internal static class VocabCheck
             "fim_pad", "fim_rep", "fim_sep", "prefix", "suffix", "middle"])
             Special(file, name + "_token_id", tokens, -1);
 
-        bool wordPiece = defaults.Kind == TokenizerKind.Wpm; // always adds both of its own
-        bool plain = defaults.Kind is TokenizerKind.Rwkv or TokenizerKind.Plamo2 or TokenizerKind.Test;
-        bool addsBos = wordPiece || !plain && (Flag(file, "add_bos_token") ?? defaults.AddBos)
-            || defaults.Kind == TokenizerKind.Bpe && ForcesBos(PreOf(file));
-        bool addsEos = !wordPiece && !plain && (Flag(file, "add_eos_token") ?? defaults.AddEos);
-        if (addsBos && bos is null)
+        bool heedsFlags = defaults.Kind is TokenizerKind.Spm or TokenizerKind.Bpe or TokenizerKind.Ugm;
+        bool wordPiece = defaults.Kind == TokenizerKind.Wpm;
+        if (bos is null && (defaults.ForceBos || heedsFlags && (file.FindBool(Prefix + "add_bos_token") ?? defaults.AddBos)))
             throw file.Absent(Prefix + "bos_token_id");
-        if (addsEos && eos is null)
+        if (eos is null && heedsFlags && (file.FindBool(Prefix + "add_eos_token") ?? defaults.AddEos))
             throw file.Absent(Prefix + "eos_token_id");
-        if (wordPiece && sep is null)
+        if (sep is null && wordPiece)
             throw file.Absent(Prefix + "seperator_token_id");
-        if (wordPiece && unk is null)
+        if (unk is null && wordPiece)
             throw file.Absent(Prefix + "unknown_token_id");
     }
-
-    private static string PreOf(GgufFile file) => Text(file, Prefix + "model") == "gemma4" ? "gemma4" : Text(file, Prefix + "pre") ?? "";
-
-    private static bool? Flag(GgufFile file, string name) => file.FindBool(Prefix + name);
 
     /// <summary>The token that libllama uses, or <see langword="null"/>. Converters write "none" as -1, all ones.</summary>
     private static int? Special(GgufFile file, string name, int tokens, int fallback)
