@@ -156,10 +156,15 @@ def main():
     parser.add_argument("--samples", type=int, default=0)
     parser.add_argument("--temperature", type=float, default=0.8)
     parser.add_argument("--draft", help="a smaller checkpoint, compared with the first's answers")
+    parser.add_argument("--ask", help="print the greedy answer to one question")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     tokenizer, model = Tokenizer(args.tokenizer), load(args.checkpoint)
+    if args.ask:
+        prompt = [tokenizer.bos] + tokenizer.encode(words.prompt_of(args.ask))
+        print(tokenizer.decode(generate(model, tokenizer, [prompt])[0]).strip())
+        return
     problems = evaluation_problems(args.problems)
 
     if args.draft:

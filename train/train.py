@@ -65,12 +65,24 @@ def save(path, model, optimizer_list, progress):
     os.replace(path + ".new", path)  # an interrupted save never spoils the last good one
 
 
+def restore(path, model, optimizer_list):
+    """The progress that a checkpoint recorded, its weights and optimizers loaded; or a fresh one."""
+    if not os.path.exists(path):
+        return {"step": 0, "tokens": 0, "seconds": 0.0, "position": 0}
+    checkpoint = torch.load(path)
+    model.load_state_dict(checkpoint["weights"])
+    for optimizer, state in zip(optimizer_list, checkpoint["optimizers"]):
+        optimizer.load_state_dict(state)
+    return checkpoint["progress"]
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=LADDER)
     parser.add_argument("tokenizer")
     parser.add_argument("folder")
     parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--until", type=int, help="stop at this step; a later run continues")
     parser.add_argument("--batch", type=int, default=48, help="documents a step")
     parser.add_argument("--micro-batch", type=int, default=12)
     parser.add_argument("--lr", type=float, default=3e-3)
@@ -88,18 +100,13 @@ def main():
     tokenizer = Tokenizer(args.tokenizer)
     model = LanguageModel(LADDER[args.name])
     optimizer_list = optimizers(model, args.optimizer, args.lr)
-    progress = {"step": 0, "tokens": 0, "seconds": 0.0, "position": 0}
     path = os.path.join(args.folder, args.name + ".pt")
-    if os.path.exists(path):
-        checkpoint = torch.load(path)
-        model.load_state_dict(checkpoint["weights"])
-        for optimizer, state in zip(optimizer_list, checkpoint["optimizers"]):
-            optimizer.load_state_dict(state)
-        progress = checkpoint["progress"]
+    progress = restore(path, model, optimizer_list)
     documents = Documents(tokenizer, progress["position"])
     print(f"{args.name}: {sum(p.numel() for p in model.parameters()):,} parameters; {vars(args)}")
 
-    while progress["step"] < args.steps:
+    end = min(args.until or args.steps, args.steps)
+    while progress["step"] < end:
         start = time.monotonic()
         for optimizer in optimizer_list:
             for group in optimizer.param_groups:
@@ -115,7 +122,7 @@ def main():
         progress["seconds"] += time.monotonic() - start
         progress["position"] = documents.position
 
-        step, last = progress["step"], progress["step"] == args.steps
+        step, last = progress["step"], progress["step"] == end
         if step % 50 == 0 or last:
             rate = progress["tokens"] / progress["seconds"]
             print(
