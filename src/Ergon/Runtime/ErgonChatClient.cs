@@ -1,0 +1,143 @@
+using System.Runtime.CompilerServices;
+using System.Text.Json;
+using Ergon.Inference;
+using Ergon.Models.Grammars;
+using Ergon.Models.Templates;
+using Microsoft.Extensions.AI;
+using FinishReason = Ergon.Inference.FinishReason;
+
+namespace Ergon.Runtime;
+
+/// <summary>
+/// A local model behind Microsoft.Extensions.AI's chat interface. Safe for concurrent use: calls at the same
+/// time share passes, as many as the model has sessions; the others wait. A conversation that grows is
+/// computed from where it was left.
+/// </summary>
+/// <param name="model">The model; disposed with the client when <paramref name="ownsModel"/>.</param>
+/// <param name="ownsModel">Whether the client disposes the model.</param>
+public sealed class ErgonChatClient(ErgonModel model, bool ownsModel = false) : IChatClient
+{
+    private readonly SemaphoreSlim _slots = new(model.MaxSequences);
+    private readonly List<Session> _idle = [];
+    private readonly Lock _gate = new();
+
+    /// <summary>Loads a GGUF file and makes a client that owns it.</summary>
+    /// <exception cref="ErgonException">As <see cref="ErgonModel.Load"/>.</exception>
+    public static ErgonChatClient Load(string path, ModelOptions? options = null) => new(ErgonModel.Load(path, options), ownsModel: true);
+
+    /// <inheritdoc/>
+    public async Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
+        await GetStreamingResponseAsync(messages, options, cancellationToken).ToChatResponseAsync(cancellationToken).ConfigureAwait(false);
+
+    /// <inheritdoc/>
+    public async IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        var prompt = model.Tokenize(new ChatTemplateInput { Messages = [.. Instructions(options), .. messages.Select(Message)] });
+        var generation = Translate(options);
+        var id = Guid.NewGuid().ToString("N");
+        await _slots.WaitAsync(cancellationToken).ConfigureAwait(false);
+        var session = Take(prompt);
+        try
+        {
+            await foreach (var token in session.GenerateAsync(prompt, generation, cancellationToken).ConfigureAwait(false))
+            {
+                if (token.Text.Length > 0)
+                    yield return Update(new TextContent(token.Text));
+            }
+            var statistics = session.Statistics!;
+            var last = Update(new UsageContent(new UsageDetails
+            {
+                InputTokenCount = statistics.PromptTokens,
+                CachedInputTokenCount = statistics.ReusedTokens,
+                OutputTokenCount = statistics.CompletionTokens,
+                TotalTokenCount = statistics.PromptTokens + statistics.CompletionTokens,
+            }));
+            last.FinishReason = statistics.FinishReason == FinishReason.Stop ? ChatFinishReason.Stop : ChatFinishReason.Length;
+            yield return last;
+        }
+        finally
+        {
+            lock (_gate)
+                _idle.Add(session);
+            _slots.Release();
+        }
+
+        ChatResponseUpdate Update(AIContent content) => new(ChatRole.Assistant, [content]) { ResponseId = id, MessageId = id, ModelId = model.Description.Name };
+    }
+
+    /// <inheritdoc/>
+    public object? GetService(Type serviceType, object? serviceKey = null)
+    {
+        ArgumentNullException.ThrowIfNull(serviceType);
+        return serviceKey is not null ? null
+            : serviceType.IsInstanceOfType(this) ? this
+            : serviceType.IsInstanceOfType(model) ? model
+            : serviceType == typeof(ChatClientMetadata) ? new ChatClientMetadata("ergon", null, model.Description.Name)
+            : null;
+    }
+
+    // The idle session that has computed most of the prompt already.
+    private Session Take(int[] prompt)
+    {
+        lock (_gate)
+        {
+            if (_idle.Count == 0)
+                return model.CreateSession();
+            var best = _idle.MaxBy(s => s.CommonPrefix(prompt))!;
+            // A conversation of its own keeps its session while there are others to open.
+            if (best.CommonPrefix(prompt) < prompt.Length / 2 && _idle.Count < _slots.CurrentCount + 1)
+                return model.CreateSession();
+            _idle.Remove(best);
+            return best;
+        }
+    }
+
+    private static IEnumerable<ChatTemplateMessage> Instructions(ChatOptions? options) =>
+        string.IsNullOrEmpty(options?.Instructions) ? [] : [new ChatTemplateMessage("system", options.Instructions)];
+
+    private static ChatTemplateMessage Message(ChatMessage message)
+    {
+        if (message.Contents.FirstOrDefault(c => c is not TextContent) is { } other)
+            throw new ErgonException($"A message contains {other.GetType().Name}, but this client takes text only; leave it out.");
+        return new ChatTemplateMessage(message.Role.Value, message.Text);
+    }
+
+    private static GenerationOptions Translate(ChatOptions? options)
+    {
+        if (options?.Tools is { Count: > 0 })
+            throw new ErgonException("ChatOptions.Tools is set, but this client does not call tools; leave it out or describe them in the prompt.");
+        var defaults = new SamplingOptions();
+        return new GenerationOptions
+        {
+            MaxTokens = options?.MaxOutputTokens,
+            StopSequences = [.. options?.StopSequences ?? []],
+            Sampling = defaults with
+            {
+                Temperature = options?.Temperature ?? defaults.Temperature,
+                TopP = options?.TopP ?? defaults.TopP,
+                TopK = options?.TopK ?? defaults.TopK,
+                FrequencyPenalty = options?.FrequencyPenalty ?? defaults.FrequencyPenalty,
+                PresencePenalty = options?.PresencePenalty ?? defaults.PresencePenalty,
+                // Seeds of the interface have 64 bits, llama.cpp's 32; folding keeps different ones different.
+                Seed = options?.Seed is { } seed ? (uint)(seed ^ (seed >> 32)) : null,
+                Grammar = options?.ResponseFormat switch
+                {
+                    ChatResponseFormatJson { Schema: JsonElement schema } => JsonSchemaGrammar.FromSchema(schema),
+                    ChatResponseFormatJson => JsonGrammar.Any,
+                    _ => null,
+                },
+            },
+        };
+    }
+
+    /// <summary>Closes the sessions, and the model where the client owns it.</summary>
+    public void Dispose()
+    {
+        foreach (var session in _idle)
+            session.Dispose();
+        _idle.Clear();
+        _slots.Dispose();
+        if (ownsModel)
+            model.Dispose();
+    }
+}
