@@ -192,7 +192,7 @@ internal static class Filters
 
     private static Sequence Map(object? value, Arguments arguments, Budget budget)
     {
-        var items = Values.Iterate(value, budget);
+        var items = Some(value, budget);
         budget.Charge(items.Count);
         if (arguments.Named.TryGetValue("attribute", out var attribute))
             return new([.. items.Select(x => Attribute(x, attribute, budget) is var found && found is Undefined
@@ -216,10 +216,13 @@ internal static class Filters
                 ?? throw new TemplateFault($"the test '{name}' is not supported. Use a template within docs/chat-templates.md.");
             rest = rest.Skip(1);
         }
-        var items = Values.Iterate(value, budget);
+        var items = Some(value, budget);
         budget.Charge(items.Count);
         return new([.. items.Where(x => test(Attribute(x, attribute, budget), rest, budget) == keep)]);
     }
+
+    // map, select and their kin take none (tools that were not given) for an empty list.
+    private static List<object?> Some(object? value, Budget budget) => Values.IsTrue(value) ? Values.Iterate(value, budget) : [];
 
     // "a.b" and "items.0", as jinja2's make_attrgetter.
     private static object? Attribute(object? item, object? path, Budget budget)

@@ -82,7 +82,7 @@ internal static class Operators
         {
             case Undefined undefined:
                 throw undefined.Fault();
-            case Mapping mapping when key is not null && mapping.Entries.TryGetValue(key, out var value):
+            case Mapping mapping when mapping.TryGet(key, out var value):
                 return value;
             case Sequence { Items: var items } when Values.TryInteger(key, out var index):
                 index += index < 0 ? items.Count : 0;
@@ -109,7 +109,7 @@ internal static class Operators
             return attribute;
         if (target is Namespace space && space.Attributes.TryGetValue(name, out var value))
             return value;
-        if (target is Mapping mapping && mapping.TryGet(name, out value))
+        if (target is Mapping mapping && mapping.TryGet(MarkedText.Trusted(name), out value))
             return value;
         return Missing(target, name);
     }
@@ -166,7 +166,7 @@ internal static class Operators
                 budget.Charge(mapping.Entries.Count);
                 return new Sequence([.. mapping.Entries.Values]);
             }),
-            "get" => new Function(name, a => a.Require(0, "key") is { } key && mapping.Entries.TryGetValue(key, out var value) ? value : a.Get(1, "default")),
+            "get" => new Function(name, a => mapping.TryGet(a.Require(0, "key"), out var value) ? value : a.Get(1, "default")),
             "pop" or "update" or "clear" or "setdefault" or "popitem" => Immutable(name),
             _ => null,
         },

@@ -12,7 +12,13 @@ internal sealed class Mapping
 {
     public OrderedDictionary<object, object?> Entries { get; } = new(KeyComparer.Instance);
 
-    public bool TryGet(string key, out object? value) => Entries.TryGetValue(MarkedText.Trusted(key), out value);
+    /// <summary>False for none and undefined too, which are never keys.</summary>
+    public bool TryGet(object? key, out object? value)
+    {
+        value = null;
+        return key is not (null or Undefined) && Entries.TryGetValue(key, out value);
+    }
+
     public void Put(string key, object? value) => Entries[MarkedText.Trusted(key)] = value;
 
     // Python's numbers are one kind of key: 1, 1.0 and true are the same.
@@ -170,7 +176,7 @@ internal static class Values
             case MarkedText:
                 throw new TemplateFault($"a text contains texts, not {Kind(item)}. Convert it with |string.");
             case Mapping mapping:
-                return item is not null && mapping.Entries.ContainsKey(item);
+                return mapping.TryGet(item, out _);
             default:
                 return Iterate(container, budget).Exists(x => AreEqual(x, item, budget));
         }
