@@ -18,14 +18,15 @@ public static class Perplexity
 {
     /// <summary>Measures a text.</summary>
     /// <param name="model">A model with no open session.</param>
-    /// <param name="text">At least two chunks of text.</param>
+    /// <param name="text">At least two chunks of text; one line break at its end does not count.</param>
     /// <param name="progress">Told the result so far after each chunk, and how many chunks there are.</param>
     /// <param name="cancellation">Stops between two passes.</param>
     /// <exception cref="ErgonException">The text is shorter than two chunks.</exception>
     public static Task<PerplexityResult> MeasureAsync(ErgonModel model, string text, IProgress<(PerplexityResult SoFar, int Chunks)>? progress = null, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(model);
-        var tokens = model.Tokenizer.Tokenize(text, addSpecial: true, parseSpecial: false);
+        ArgumentNullException.ThrowIfNull(text);
+        var tokens = model.Tokenizer.Tokenize(text.EndsWith('\n') ? text[..^1] : text, addSpecial: true, parseSpecial: false);
         var length = model.ContextLength;
         if (tokens.Length < 2 * length)
             throw new ErgonException($"The text has {tokens.Length} tokens, but two chunks of {length} are needed; use a longer text or a smaller --ctx.");
