@@ -56,7 +56,7 @@ internal sealed class NativeFlavours(string manifests, string root)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ErgonException($"Cannot write the native libraries to '{target}': {e.Message}", e);
+            throw new UnavailableException($"Cannot write the native libraries to '{target}': {e.Message}", e);
         }
         finally
         {
@@ -109,7 +109,7 @@ internal sealed class NativeFlavours(string manifests, string root)
         }
         catch (Win32Exception e)
         {
-            throw new ErgonException("npm was not found; it fetches native libraries: install Node.js 20 or newer (Debian: apt-get install npm).", e);
+            throw new UnavailableException("npm was not found; it fetches native libraries: install Node.js 20 or newer (Debian: apt-get install npm).", e);
         }
 
         using (npm)
@@ -128,16 +128,16 @@ internal sealed class NativeFlavours(string manifests, string root)
                 throw;
             }
             if (npm.ExitCode != 0)
-                throw new ErgonException(Explain(flavour, await errors));
+                throw Failure(flavour, await errors);
         }
     }
 
-    private static string Explain(string flavour, string errors)
+    private static ErgonException Failure(string flavour, string errors)
     {
         if (errors.Contains("EBADPLATFORM", StringComparison.Ordinal))
-            return $"There is no prebuilt '{flavour}' for {NativeFolder.Platform}; build llama.cpp {NativeVersion.LlamaCpp} with it and set {NativeFolder.Variable}.";
+            return new($"There is no prebuilt '{flavour}' for {NativeFolder.Platform}; build llama.cpp {NativeVersion.LlamaCpp} with it and set {NativeFolder.Variable}.");
         var reason = errors.Split('\n').FirstOrDefault(line =>
             line.StartsWith("npm error", StringComparison.Ordinal) && !line.StartsWith("npm error code", StringComparison.Ordinal));
-        return $"npm could not fetch '{flavour}': {reason?["npm error".Length..].Trim() ?? "it gave no reason"}; check the network and the registry that npm is set to.";
+        return new UnavailableException($"npm could not fetch '{flavour}': {reason?["npm error".Length..].Trim() ?? "it gave no reason"}; check the network and the registry that npm is set to.");
     }
 }

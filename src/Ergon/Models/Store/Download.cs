@@ -14,8 +14,8 @@ internal sealed class Download(ModelHttp http, RemoteFile file, string target, T
     private const int IdleAttempts = 3;
     private static readonly TimeSpan StallLimit = TimeSpan.FromSeconds(60);
 
-    private readonly string partPath = target + ".part";
-    private readonly string sidecarPath = SidecarOf(target);
+    private readonly string _partPath = target + ".part";
+    private readonly string _sidecarPath = SidecarOf(target);
 
     /// <summary>The file beside a model that tells where it came from.</summary>
     public static string SidecarOf(string target) => target + ".json";
@@ -53,7 +53,7 @@ internal sealed class Download(ModelHttp http, RemoteFile file, string target, T
                 // A dropped connection is worth another try for as long as tries bring something.
                 idle = part.Length > before ? 1 : idle + 1;
                 if (idle >= IdleAttempts)
-                    throw new ErgonException($"The connection to {file.Address.Authority} broke after {part.Length} bytes; run the same command to go on from there.", e);
+                    throw new UnavailableException($"The connection to {file.Address.Authority} broke after {part.Length} bytes; run the same command to go on from there.", e);
                 await Task.Delay(TimeSpan.FromSeconds(idle), time, cancellationToken);
             }
         }
@@ -64,11 +64,11 @@ internal sealed class Download(ModelHttp http, RemoteFile file, string target, T
         try
         {
             // On every platform, None also locks against other processes.
-            return new FileStream(partPath, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0, FileOptions.Asynchronous);
+            return new FileStream(_partPath, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0, FileOptions.Asynchronous);
         }
         catch (IOException e)
         {
-            throw new ErgonException($"'{partPath}' is in use: another pull of this model is running; wait for it.", e);
+            throw new UnavailableException($"'{_partPath}' is in use: another pull of this model is running; wait for it.", e);
         }
     }
 
@@ -112,7 +112,7 @@ internal sealed class Download(ModelHttp http, RemoteFile file, string target, T
         var total = complete ? start : start + response.Content.Headers.ContentLength;
         if (File.Exists(target) && new FileInfo(target).Length == total && IsSame(known, expected, etag))
         {
-            File.Delete(partPath);
+            File.Delete(_partPath);
             return false;
         }
 
@@ -174,14 +174,14 @@ internal sealed class Download(ModelHttp http, RemoteFile file, string target, T
     {
         if (expected is not null && sha256 != expected)
         {
-            File.Delete(partPath);
-            throw new ErgonException($"{ModelHttp.Shown(file.Address)} arrived damaged: its sha256 is {sha256}, not {expected}; it was deleted, pull it again.");
+            File.Delete(_partPath);
+            throw new UnavailableException($"{ModelHttp.Shown(file.Address)} arrived damaged: its sha256 is {sha256}, not {expected}; it was deleted, pull it again.");
         }
         part.Flush(flushToDisk: true);
         // Renamed under the lock where the system allows it, so that no other pull can open the part in between.
         if (OperatingSystem.IsWindows())
             part.Dispose();
-        File.Move(partPath, target, overwrite: true);
+        File.Move(_partPath, target, overwrite: true);
         WriteSidecar(provenance with { Sha256 = sha256 });
     }
 
@@ -189,11 +189,11 @@ internal sealed class Download(ModelHttp http, RemoteFile file, string target, T
     {
         var free = new DriveInfo(Path.GetDirectoryName(target)!).AvailableFreeSpace;
         if (needed > free)
-            throw new ErgonException($"'{Path.GetFileName(target)}' needs {needed} more bytes and the disk of '{Path.GetDirectoryName(target)}' has {free}; free some, or set ERGON_MODELS to a folder on another disk.");
+            throw new UnavailableException($"'{Path.GetFileName(target)}' needs {needed} more bytes and the disk of '{Path.GetDirectoryName(target)}' has {free}; free some, or set ERGON_MODELS to a folder on another disk.");
     }
 
     private void WriteSidecar(Provenance provenance) =>
-        File.WriteAllText(sidecarPath, JsonSerializer.Serialize(provenance, StoreJson.Default.Provenance));
+        File.WriteAllText(_sidecarPath, JsonSerializer.Serialize(provenance, StoreJson.Default.Provenance));
 
     // Apart from the I/O errors of the disk, which no further attempt mends.
     private sealed class BrokenConnectionException(string message, Exception? cause = null) : Exception(message, cause);

@@ -26,7 +26,7 @@ internal sealed class HuggingFace(ModelHttp http, Uri endpoint)
         }
         catch (Exception e) when (e is JsonException or HttpRequestException or IOException)
         {
-            throw new ErgonException($"{endpoint} did not answer with the files of {repository}; check HF_ENDPOINT and the network.", e);
+            throw new UnavailableException($"{endpoint} did not answer with the files of {repository}; check HF_ENDPOINT and the network.", e);
         }
 
         var files = entries

@@ -10,7 +10,7 @@ internal sealed class ModelHttp(Uri endpoint, string? token) : IDisposable
 {
     private const int MaxRedirects = 10;
 
-    private readonly HttpClient client = new(new SocketsHttpHandler
+    private readonly HttpClient _client = new(new SocketsHttpHandler
     {
         AllowAutoRedirect = false,
         ConnectTimeout = TimeSpan.FromSeconds(20),
@@ -21,7 +21,7 @@ internal sealed class ModelHttp(Uri endpoint, string? token) : IDisposable
     };
 
     /// <inheritdoc/>
-    public void Dispose() => client.Dispose();
+    public void Dispose() => _client.Dispose();
 
     /// <summary>Gets an address; the answer's body is not read yet.</summary>
     /// <param name="address">http or https.</param>
@@ -61,11 +61,11 @@ internal sealed class ModelHttp(Uri endpoint, string? token) : IDisposable
     {
         try
         {
-            return await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+            return await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
         }
         catch (Exception e) when (e is HttpRequestException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {
-            throw new ErgonException($"Cannot reach {request.RequestUri!.Authority} ({e.Message.TrimEnd('.')}); check the address and the network.", e);
+            throw new UnavailableException($"Cannot reach {request.RequestUri!.Authority} ({e.Message.TrimEnd('.')}); check the address and the network.", e);
         }
     }
 
@@ -78,13 +78,13 @@ internal sealed class ModelHttp(Uri endpoint, string? token) : IDisposable
             ? hash.ToLowerInvariant()
             : null;
 
-    private ErgonException Failure(Uri address, HttpStatusCode status) => new(status switch
+    private ErgonException Failure(Uri address, HttpStatusCode status) => status switch
     {
-        HttpStatusCode.NotFound => $"There is nothing at {Shown(address)} (404); check the spelling.",
+        HttpStatusCode.NotFound => new ErgonException($"There is nothing at {Shown(address)} (404); check the spelling."),
         HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden =>
-            $"{address.Authority} refuses {address.AbsolutePath} ({(int)status}); {(token is null ? "check the spelling, or set HF_TOKEN to a token that may read it" : "the token in HF_TOKEN may not read it")}.",
-        _ => $"{address.Authority} answered {(int)status} to {address.AbsolutePath}; try again later.",
-    });
+            new ErgonException($"{address.Authority} refuses {address.AbsolutePath} ({(int)status}); {(token is null ? "check the spelling, or set HF_TOKEN to a token that may read it" : "the token in HF_TOKEN may not read it")}."),
+        _ => new UnavailableException($"{address.Authority} answered {(int)status} to {address.AbsolutePath}; try again later."),
+    };
 }
 
 /// <summary>An answer whose body is still to be read, and the content's sha256 if a header of the chain told it.</summary>

@@ -103,7 +103,7 @@ internal sealed class ModelStore(string root, string embedded, Uri endpoint, str
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ErgonException($"Cannot write to the model folder '{root}': {e.Message}", e);
+            throw new UnavailableException($"Cannot write to the model folder '{root}': {e.Message}", e);
         }
         var target = Locate(files[0].RelativePath);
         return new PulledModel(List().First(m => m.Path == target), !fetched);

@@ -79,7 +79,7 @@ public sealed class PullTests : IDisposable
     public async Task A_body_that_never_arrives_whole_is_an_error_that_keeps_the_part()
     {
         using var server = new LoopbackServer(r => LoopbackServer.File(r, content, "\"v1\"") with { CutAfter = r.Start == 0 ? 1000 : 0 });
-        var error = await Assert.ThrowsAsync<ErgonException>(() => Store(server).PullAsync($"{server.Address}m.gguf", progress: null, default));
+        var error = await Assert.ThrowsAnyAsync<ErgonException>(() => Store(server).PullAsync($"{server.Address}m.gguf", progress: null, default));
 
         Assert.Contains("run the same command to go on", error.Message, StringComparison.Ordinal);
         Assert.Equal(1000, Assert.Single(Store(server).List()).Size);
@@ -94,7 +94,7 @@ public sealed class PullTests : IDisposable
             ? LoopbackServer.File(r, newer, "\"v2\"")
             : LoopbackServer.File(r, content, "\"v1\"") with { CutAfter = r.Start == 0 ? 1000 : 0 });
         var store = Store(server);
-        await Assert.ThrowsAsync<ErgonException>(() => store.PullAsync($"{server.Address}m.gguf", progress: null, default));
+        await Assert.ThrowsAnyAsync<ErgonException>(() => store.PullAsync($"{server.Address}m.gguf", progress: null, default));
 
         changed = true;
         await store.PullAsync($"{server.Address}m.gguf", progress: null, default);
@@ -109,7 +109,7 @@ public sealed class PullTests : IDisposable
             ? new LoopbackServer.Answer(416, [])
             : LoopbackServer.File(r, content, "\"v1\"") with { CutAfter = whole ? null : r.Start == 0 ? 1000 : 0 });
         var store = Store(server);
-        await Assert.ThrowsAsync<ErgonException>(() => store.PullAsync($"{server.Address}m.gguf", progress: null, default));
+        await Assert.ThrowsAnyAsync<ErgonException>(() => store.PullAsync($"{server.Address}m.gguf", progress: null, default));
 
         whole = true;
         await store.PullAsync($"{server.Address}m.gguf", progress: null, default);
@@ -151,7 +151,7 @@ public sealed class PullTests : IDisposable
     public async Task A_wrong_hash_deletes_what_arrived()
     {
         using var server = Hub(oid: Sha256([1]));
-        var error = await Assert.ThrowsAsync<ErgonException>(() => Store(server).PullAsync("hf:owner/Tiny-GGUF:Q8_0", progress: null, default));
+        var error = await Assert.ThrowsAnyAsync<ErgonException>(() => Store(server).PullAsync("hf:owner/Tiny-GGUF:Q8_0", progress: null, default));
 
         Assert.Contains("arrived damaged", error.Message, StringComparison.Ordinal);
         Assert.Empty(Store(server).List());
@@ -168,7 +168,7 @@ public sealed class PullTests : IDisposable
     public async Task A_source_that_cannot_be_pulled_is_explained(string source, string reason)
     {
         using var server = Hub(oid: null);
-        var error = await Assert.ThrowsAsync<ErgonException>(() => Store(server, token: null).PullAsync(source, progress: null, default));
+        var error = await Assert.ThrowsAnyAsync<ErgonException>(() => Store(server, token: null).PullAsync(source, progress: null, default));
         Assert.Contains(reason, error.Message, StringComparison.Ordinal);
     }
 
@@ -190,14 +190,14 @@ public sealed class PullTests : IDisposable
     {
         using var storage = new LoopbackServer(r => LoopbackServer.File(r, content, "\"v1\""));
         using var hub = new LoopbackServer(_ => new(302, [], ("Location", $"{storage.Address}blob"), ("X-Linked-ETag", $"\"{Sha256([1])}\"")));
-        await Assert.ThrowsAsync<ErgonException>(() => Store(hub).PullAsync($"{hub.Address}m.gguf", progress: null, default));
+        await Assert.ThrowsAnyAsync<ErgonException>(() => Store(hub).PullAsync($"{hub.Address}m.gguf", progress: null, default));
     }
 
     [Fact]
     public async Task Redirects_in_a_circle_end()
     {
         using var server = new LoopbackServer(r => new(302, [], ("Location", r.Path)));
-        var error = await Assert.ThrowsAsync<ErgonException>(() => Store(server).PullAsync($"{server.Address}m.gguf", progress: null, default));
+        var error = await Assert.ThrowsAnyAsync<ErgonException>(() => Store(server).PullAsync($"{server.Address}m.gguf", progress: null, default));
         Assert.Contains("redirects more than", error.Message, StringComparison.Ordinal);
     }
 
@@ -205,7 +205,7 @@ public sealed class PullTests : IDisposable
     public async Task A_page_in_place_of_a_model_is_refused()
     {
         using var server = new LoopbackServer(_ => new(200, "<!doctype html>"u8.ToArray()));
-        var error = await Assert.ThrowsAsync<ErgonException>(() => Store(server).PullAsync($"{server.Address}m.gguf", progress: null, default));
+        var error = await Assert.ThrowsAnyAsync<ErgonException>(() => Store(server).PullAsync($"{server.Address}m.gguf", progress: null, default));
         Assert.Contains("not a GGUF", error.Message, StringComparison.Ordinal);
     }
 
@@ -213,7 +213,7 @@ public sealed class PullTests : IDisposable
     public async Task A_path_that_would_leave_the_folder_is_refused()
     {
         using var server = new LoopbackServer(_ => new(200, "[{\"type\":\"file\",\"path\":\"../../../x-Q8_0.gguf\"}]"u8.ToArray()));
-        var error = await Assert.ThrowsAsync<ErgonException>(() => Store(server).PullAsync("hf:owner/evil", progress: null, default));
+        var error = await Assert.ThrowsAnyAsync<ErgonException>(() => Store(server).PullAsync("hf:owner/evil", progress: null, default));
         Assert.Contains("not a safe file name", error.Message, StringComparison.Ordinal);
     }
 
@@ -225,7 +225,7 @@ public sealed class PullTests : IDisposable
         var store = Store(server);
         var first = store.PullAsync($"{server.Address}m.gguf", progress: null, default);
 
-        var error = await Assert.ThrowsAsync<ErgonException>(() => store.PullAsync($"{server.Address}m.gguf", progress: null, default));
+        var error = await Assert.ThrowsAnyAsync<ErgonException>(() => store.PullAsync($"{server.Address}m.gguf", progress: null, default));
         Assert.Contains("another pull", error.Message, StringComparison.Ordinal);
         gate.SetResult();
         await first;

@@ -1,0 +1,64 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+
+namespace Ergon.Cli;
+
+/// <summary>The JSON that <c>--json</c> prints: snake_case, one object on one line; docs/cli.md shows each.</summary>
+[JsonSerializable(typeof(RunResult))]
+[JsonSerializable(typeof(ModelList))]
+[JsonSerializable(typeof(PullResult))]
+[JsonSerializable(typeof(ModelReport))]
+[JsonSerializable(typeof(TokenList))]
+[JsonSerializable(typeof(DeviceList))]
+[JsonSerializable(typeof(NativeList))]
+[JsonSerializable(typeof(PerplexityFigure))]
+[JsonSerializable(typeof(EvalResult))]
+internal sealed partial class CliJson : JsonSerializerContext
+{
+    // Answers are mostly not ASCII in most of the world, and a terminal is no web page.
+    private static readonly CliJson Readable = new(new JsonSerializerOptions
+    {
+        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    });
+
+    public static void Write<T>(TextWriter output, T value) =>
+        output.WriteLine(JsonSerializer.Serialize(value, (JsonTypeInfo<T>)Readable.GetTypeInfo(typeof(T))!));
+}
+
+internal sealed record RunResult(string Text, string FinishReason, Usage Usage, Timings Timings, IReadOnlyList<string> Devices);
+
+internal sealed record Usage(int PromptTokens, int CompletionTokens);
+
+internal sealed record Timings(double LoadMs, double PromptTokensPerSecond, double TokensPerSecond, double TimeToFirstTokenMs);
+
+internal sealed record ModelList(IReadOnlyList<ListedModel> Models);
+
+internal sealed record ListedModel(string Name, string FullName, string Path, long SizeBytes, bool Complete, bool Embedded, string? Source, string? Sha256);
+
+internal sealed record PullResult(string Name, string Path, long SizeBytes, string? Sha256, bool AlreadyPresent);
+
+internal sealed record ModelReport(
+    string Path, string? Name, string? Architecture, bool Supported, string? Unsupported, int? TrainingContext, int? Layers,
+    long Parameters, long TensorBytes, IReadOnlyDictionary<string, long> BytesPerType,
+    IReadOnlyDictionary<string, string> Metadata, IReadOnlyList<TensorReport> Tensors);
+
+internal sealed record TensorReport(string Name, string Type, IReadOnlyList<long> Shape, long Bytes);
+
+internal sealed record TokenList(IReadOnlyList<int> Tokens);
+
+internal sealed record DeviceList(IReadOnlyList<ListedDevice> Devices);
+
+internal sealed record ListedDevice(string Name, string Kind, string Description, string Backend, long? FreeBytes, long? TotalBytes);
+
+internal sealed record NativeList(string LlamaCpp, string Package, string Platform, string Folder, IReadOnlyList<ListedFlavour> Flavours);
+
+internal sealed record ListedFlavour(string Name, bool Added, string? Folder);
+
+internal sealed record PerplexityFigure(double Perplexity, double StandardError, int Tokens, int Chunks);
+
+internal sealed record EvalResult(
+    string Task, int Items, int Samples, float Temperature, long Seed, double Accuracy, IReadOnlyDictionary<string, double> PassAtK,
+    long PromptTokens, long CompletionTokens, double Seconds, IReadOnlyList<string> Devices);

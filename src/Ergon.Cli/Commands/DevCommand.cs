@@ -1,0 +1,48 @@
+using Ergon.Inference;
+
+namespace Ergon.Cli.Commands;
+
+/// <summary><c>ergon dev</c>: tools for working on Ergon itself; not on the help page.</summary>
+internal static class DevCommand
+{
+    private const int ProbeContext = 64;
+    private const int ProbeTokens = 2;
+
+    public static Verb Create(Terminal terminal) => new("dev", "Tools for working on Ergon itself", "ls *.gguf | ergon dev probe")
+    {
+        // Native code may end the process on a bad file: the benchmark that mutates files watches this one from outside.
+        new Verb("probe", "Read model paths from stdin, run two tokens of each, print ok, refused or bug", "ls *.gguf | ergon dev probe")
+            .Does(async (_, cancellation) =>
+            {
+                while (await terminal.In.ReadLineAsync(cancellation) is { } path)
+                {
+                    await terminal.Out.WriteLineAsync(await ProbeAsync(path, cancellation));
+                    await terminal.Out.FlushAsync(cancellation);
+                }
+                return Exit.Ok;
+            }),
+    };
+
+    private static async Task<string> ProbeAsync(string path, CancellationToken cancellation)
+    {
+        try
+        {
+            using var model = ErgonModel.Load(path, new ModelOptions { Threads = 1, ContextLength = ProbeContext }, cancellation);
+            using var session = model.CreateSession();
+            await foreach (var _ in session.GenerateAsync([0], new GenerationOptions { MaxTokens = ProbeTokens, IgnoreEndOfGeneration = true }, cancellation))
+            {
+            }
+            return "ok";
+        }
+        catch (ErgonException e)
+        {
+            return $"refused: {e.Message.ReplaceLineEndings(" ")}";
+        }
+#pragma warning disable CA1031 // what the probe is for
+        catch (Exception e) when (!cancellation.IsCancellationRequested)
+#pragma warning restore CA1031
+        {
+            return $"bug: {e.GetType().Name} {e.Message.ReplaceLineEndings(" ")}";
+        }
+    }
+}
