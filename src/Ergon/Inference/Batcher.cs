@@ -168,6 +168,7 @@ internal sealed class Batcher : IDisposable
         var last = tokens.Length == Math.Max(1, generation.PromptLeft.Length) ? tokens.Length - 1 : -1;
         for (var i = 0; i < tokens.Length; i++)
             _rows[count++] = new PassRow(generation.Sequence, tokens[i], WantsLogits: i == last);
+        generation.EnterPass();
         _inPass.Add((generation, tokens.Length));
     }
 

@@ -63,13 +63,15 @@ internal sealed class Generation : IDisposable
 
     private int RoomLeft { get; set; }
 
-    /// <summary>Notes that a pass computes <paramref name="count"/> further tokens of the prompt.</summary>
-    public void AdvancePrompt(int count)
+    /// <summary>Notes that a pass with rows of this generation is about to run.</summary>
+    public void EnterPass()
     {
         if (_promptBegan == 0)
             _promptBegan = Stopwatch.GetTimestamp();
-        Next += count;
     }
+
+    /// <summary>Notes that a pass computed <paramref name="count"/> further tokens of the prompt.</summary>
+    public void AdvancePrompt(int count) => Next += count;
 
     /// <summary>Chooses and publishes the token after a row, and ends the generation where that is the last.</summary>
     public void Accept(ReadOnlySpan<float> logits, Native.Llama.Candidates candidates)

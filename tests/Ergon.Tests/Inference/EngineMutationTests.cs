@@ -1,0 +1,99 @@
+using System.Diagnostics;
+using System.Globalization;
+using Ergon.Models.Gguf;
+using Ergon.Native;
+using Ergon.Tests.Models.Gguf;
+using Xunit.Abstractions;
+
+namespace Ergon.Tests.Inference;
+
+/// <summary>
+/// Mutants that the reader lets through are loaded and run for two tokens in a child process, which native
+/// code must not bring down. ERGON_FUZZ sets how many mutants there are in all (bench/engine-fuzz.sh).
+/// </summary>
+public sealed class EngineMutationTests(ITestOutputHelper output) : IDisposable
+{
+    private static readonly int Mutants = int.Parse(Environment.GetEnvironmentVariable("ERGON_FUZZ") ?? "2000", CultureInfo.InvariantCulture);
+    private static readonly TimeSpan Hang = TimeSpan.FromSeconds(10);
+    private readonly TemporaryFolder _folder = new();
+    private Process? _child;
+
+    [Theory]
+    [InlineData("llama", GgmlType.F32)]
+    [InlineData("llama", GgmlType.Q8_0)]
+    [InlineData("qwen2", GgmlType.Q4_K)]
+    [InlineData("gpt2", GgmlType.F16)]
+    public async Task A_mutant_runs_or_is_refused(string architecture, GgmlType type)
+    {
+        var whole = File.ReadAllBytes(new RandomModel(architecture, type) { Layers = 1 }.Write(_folder.Path));
+        var path = _folder.File("mutant.gguf", whole);
+        var mutator = new GgufMutator(whole, (int)GgufFile.Open(path).Tensors[0].FileOffset);
+        int opened = 0, ran = 0;
+        var slowest = TimeSpan.Zero;
+        var failures = new List<string>();
+        for (var seed = 0; seed < Mutants / 4; seed++)
+        {
+            File.WriteAllBytes(path, mutator.Next(seed));
+            try
+            {
+                GgufFile.Open(path);
+            }
+            catch (GgufException)
+            {
+                continue;
+            }
+            opened++;
+            var began = Stopwatch.GetTimestamp();
+            var answer = await ProbeAsync(path);
+            var elapsed = Stopwatch.GetElapsedTime(began);
+            slowest = elapsed > slowest ? elapsed : slowest;
+            if (answer == "ok")
+                ran++;
+            else if (!answer.StartsWith("refused: ", StringComparison.Ordinal))
+                failures.Add($"seed {seed}: {answer}");
+        }
+        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{architecture} {type}: {Mutants / 4} mutants, {opened} opened, {ran} ran, {failures.Count} failures, slowest {slowest.TotalMilliseconds:F0} ms"));
+        Assert.Empty(failures);
+    }
+
+    private async Task<string> ProbeAsync(string path)
+    {
+        _child ??= Start();
+        await _child.StandardInput.WriteLineAsync(path);
+        await _child.StandardInput.FlushAsync();
+        using var timeout = new CancellationTokenSource(Hang);
+        try
+        {
+            if (await _child.StandardOutput.ReadLineAsync(timeout.Token) is { } line)
+                return line;
+            await _child.WaitForExitAsync(CancellationToken.None);
+            return Replace($"the child died with code {_child.ExitCode}");
+        }
+        catch (OperationCanceledException)
+        {
+            _child.Kill();
+            return Replace($"no answer in {Hang.TotalSeconds} s");
+        }
+
+        string Replace(string reason)
+        {
+            _child.Dispose();
+            _child = null;
+            return reason;
+        }
+    }
+
+    private static Process Start()
+    {
+        var cli = System.IO.Path.Combine(AppContext.BaseDirectory, "Ergon.Cli.dll");
+        return Process.Start(new ProcessStartInfo("dotnet", [cli, "dev", "probe"]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true })!;
+    }
+
+    public void Dispose()
+    {
+        _child?.StandardInput.Close();
+        _child?.WaitForExit();
+        _child?.Dispose();
+        _folder.Dispose();
+    }
+}
