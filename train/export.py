@@ -21,10 +21,12 @@ F32 = 0
 NORMAL_TOKEN, CONTROL_TOKEN = 1, 3
 
 # A user message M renders as "Q: M\nA:", an answer as " ANSWER\n".
+# An answer comes with the space before it and the line break after it; trimmed and put back, a
+# conversation that goes on has the very tokens it was generated with.
 CHAT_TEMPLATE = (
     "{% for m in messages %}"
     "{% if m['role'] == 'user' %}Q: {{ m['content'] }}\nA:"
-    "{% elif m['role'] == 'assistant' %} {{ m['content'] }}\n"
+    "{% elif m['role'] == 'assistant' %} {{ m['content'] | trim }}\n"
     "{% endif %}{% endfor %}"
 )
 
