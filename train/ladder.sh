@@ -10,7 +10,7 @@ set -eu
 
 recipe=$(cd "$(dirname "$0")" && pwd)
 models=$recipe/../models
-mkdir -p "$1"
+mkdir -p "$1" "$models"
 work=$(cd "$1" && pwd)
 python=${PYTHON:-python3}
 precision=${BFLOAT16---bfloat16}
