@@ -33,7 +33,7 @@ public sealed record DeviceInfo(string Name, DeviceKind Kind, string Description
 
     internal static DeviceInfo Of(NativeDevice device)
     {
-        var (free, total) = device.Memory();
+        var (free, total) = (FreeBytes(device), device.Memory().Total);
         var kind = device.Kind switch
         {
             NativeDeviceKind.Cpu => DeviceKind.Cpu,
@@ -43,4 +43,7 @@ public sealed record DeviceInfo(string Name, DeviceKind Kind, string Description
         };
         return new DeviceInfo(device.Name, kind, device.Description, device.Backend, free > 0 ? free : null, total > 0 ? total : null);
     }
+
+    // ggml calls all of the computer's memory free.
+    internal static long FreeBytes(NativeDevice device) => device.Kind == NativeDeviceKind.Cpu ? SystemMemory.Available() : device.Memory().Free;
 }

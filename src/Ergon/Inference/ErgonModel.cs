@@ -86,7 +86,7 @@ public sealed partial class ErgonModel : IDisposable
         var bytesPerCell = 2L * description.LayerCount * description.HeadLength * description.HeadCountKv / blockLength * blockBytes;
         var wanted = options.ContextLength ?? Math.Min(description.TrainingContext, DefaultContext);
         var device = DeviceChoice.Choose(options.Device, description.WeightBytes + (bytesPerCell * wanted * options.MaxSequences));
-        var context = options.ContextLength ?? Math.Min(wanted, ContextThatFits(device.Memory().Free, description.WeightBytes, bytesPerCell * options.MaxSequences, wanted));
+        var context = options.ContextLength ?? Math.Min(wanted, ContextThatFits(DeviceInfo.FreeBytes(device), description.WeightBytes, bytesPerCell * options.MaxSequences, wanted));
         if (description.Rope is null && context > description.TrainingContext)
             throw new ErgonException($"ctx is {context}, but this model has {description.TrainingContext} learned positions; use --ctx {description.TrainingContext} or less.");
         var cells = options.CacheLength ?? checked(context * options.MaxSequences);

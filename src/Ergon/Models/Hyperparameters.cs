@@ -20,7 +20,7 @@ internal sealed class Hyperparameters(GgufFile file, string architecture)
             return value;
         var count = file.GetUInt32(name);
         return count >= min && count <= max ? (int)count
-            : throw new GgufException(file.Path, $"the hyperparameter '{name}' is {count}, but must be {min} to {max}: the file is damaged, download it again");
+            : throw new GgufException(file.Path, $"has the hyperparameter '{name}' = {count}, which must be {min} to {max}: the file is damaged, download it again");
     }
 
     public float Number(string key, float? fallback = null)
@@ -30,7 +30,7 @@ internal sealed class Hyperparameters(GgufFile file, string architecture)
             return value;
         var number = file.GetFloat(name);
         return float.IsFinite(number) && number >= 0 ? number
-            : throw new GgufException(file.Path, $"the hyperparameter '{name}' is {number}, but must be a number from 0: the file is damaged, download it again");
+            : throw new GgufException(file.Path, $"has the hyperparameter '{name}' = {number}, which must be a number from 0 on: the file is damaged, download it again");
     }
 
     public UnsupportedModelException Unsupported(string key, string what) =>

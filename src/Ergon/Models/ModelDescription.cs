@@ -173,10 +173,10 @@ public sealed class ModelDescription
         for (var i = 0; i < 4; i++)
             fits &= tensor.Ne[i] == (i < shape.Length ? shape[i] : 1);
         if (!fits)
-            throw new GgufException(File.Path, $"the tensor '{name}' has the shape [{string.Join(", ", tensor.Ne)}], but the hyperparameters make it [{string.Join(", ", shape.ToArray())}]: the file is damaged, download it again");
+            throw new GgufException(File.Path, $"has the tensor '{name}' in the shape [{string.Join(", ", tensor.Ne)}], but its hyperparameters make that [{string.Join(", ", shape.ToArray())}]: the file is damaged, download it again");
         // ggml multiplies and adds vectors in F32 only; anything else aborts the process.
         if (shape.Length == 1 && (type ?? Native.GgmlType.F32) is var wanted && tensor.Type != wanted)
-            throw new GgufException(File.Path, $"the tensor '{name}' has the type {tensor.Type}, but a vector of weights must be {wanted}: convert the model again");
+            throw new GgufException(File.Path, $"has the tensor '{name}' in the type {tensor.Type}, but a vector of weights must be {wanted}: convert the model again");
         _weights.Add(new WeightSpec(role, layer, name));
         return true;
     }
@@ -184,6 +184,6 @@ public sealed class ModelDescription
     private GgufTensor Tensor(WeightRole role, int layer)
     {
         var name = WeightSpec.NameOf(role, layer);
-        return File.FindTensor(name) ?? throw new GgufException(File.Path, $"the tensor '{name}' is missing, which the architecture '{Architecture.Name}' needs: the file is incomplete or holds only a vocabulary");
+        return File.FindTensor(name) ?? throw new GgufException(File.Path, $"lacks the tensor '{name}', which the architecture '{Architecture.Name}' needs: the file is incomplete, or holds only a vocabulary");
     }
 }
