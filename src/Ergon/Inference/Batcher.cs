@@ -17,6 +17,7 @@ internal sealed class Batcher : IDisposable
     private readonly List<Generation> _running = [];
     private readonly List<(Generation Generation, int Rows)> _inPass = [];
     private readonly PassRow[] _rows = new PassRow[Engine.MaxRows];
+    private readonly Lock _gate = new();
     private readonly Thread _thread;
     private volatile bool _stopping;
 
@@ -53,8 +54,13 @@ internal sealed class Batcher : IDisposable
     /// <summary>Runs <paramref name="action"/> between two passes unless the engine is gone, and does not wait.</summary>
     public void TryPost(Action<Engine> action)
     {
-        if (!_stopping)
+        try
+        {
             Post(() => action(_engine));
+        }
+        catch (ObjectDisposedException)
+        {
+        }
     }
 
     /// <summary>Starts a generation, whose tokens appear in its channel.</summary>
@@ -62,8 +68,12 @@ internal sealed class Batcher : IDisposable
 
     private void Post(Action action)
     {
-        ObjectDisposedException.ThrowIf(_stopping, this);
-        _work.Enqueue(action);
+        // Under the gate, so that whatever is queued before the stop is done before the engine goes.
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(_stopping, typeof(ErgonModel));
+            _work.Enqueue(action);
+        }
         _wake.Release();
     }
 
@@ -106,13 +116,13 @@ internal sealed class Batcher : IDisposable
             }
             _running.RemoveAll(g => g.Ended);
         }
+        while (_work.TryDequeue(out var action))
+            action();
         foreach (var generation in _running)
         {
             generation.Fail(new ObjectDisposedException(nameof(ErgonModel)));
             generation.Dispose();
         }
-        while (_work.TryDequeue(out var action))
-            action();
         engine.Dispose();
     }
 
@@ -124,7 +134,11 @@ internal sealed class Batcher : IDisposable
         if (!_engine.TryRun(_rows.AsSpan(0, count), out var logits))
         {
             // The cache is full: the generation that asks for most gives way, the others go on.
-            _inPass.MaxBy(p => p.Rows).Generation.End(FinishReason.Length);
+            var largest = _inPass.MaxBy(p => p.Rows).Generation;
+            if (largest.PromptLeft.Length > 0)
+                largest.Fail(new ErgonException($"The cache holds {_engine.Cells.Capacity} positions for all sessions, and this prompt needs more than the {_engine.Cells.Free} left; close a session, or load the model with a larger CacheLength."));
+            else
+                largest.End(FinishReason.Length);
             return;
         }
         var vocabulary = _engine.Model.VocabularySize;
@@ -175,11 +189,13 @@ internal sealed class Batcher : IDisposable
     /// <summary>Ends all generations and frees the engine.</summary>
     public void Dispose()
     {
-        if (_stopping)
-            return;
-        _stopping = true;
+        lock (_gate)
+        {
+            if (_stopping)
+                return;
+            _stopping = true;
+        }
         _wake.Release();
         _thread.Join();
-        _wake.Dispose();
     }
 }

@@ -195,6 +195,20 @@ public sealed class SessionTests : IDisposable
     }
 
     [Fact]
+    public async Task A_prompt_that_finds_the_cache_full_is_refused_and_the_others_go_on()
+    {
+        using var model = ErgonModel.Load(_path, new ModelOptions { Threads = 1, ContextLength = 256, MaxSequences = 2, CacheLength = 256 });
+        using var first = model.CreateSession();
+        using var second = model.CreateSession();
+        Assert.Equal(5, (await Run(first, Tokens(new string('a', 200)), 5)).Length);
+        var error = await Assert.ThrowsAsync<ErgonException>(() => Run(second, Tokens(new string('b', 100)), 5));
+        Assert.Contains("256 positions for all sessions", error.Message, StringComparison.Ordinal);
+        Assert.Equal(5, (await Run(first, Tokens(new string('a', 200)), 5)).Length);
+        first.Dispose();
+        Assert.Equal(5, (await Run(second, Tokens(new string('b', 100)), 5)).Length);
+    }
+
+    [Fact]
     public async Task Disposing_the_model_ends_what_runs()
     {
         var model = ErgonModel.Load(_path, new ModelOptions { Threads = 1 });
