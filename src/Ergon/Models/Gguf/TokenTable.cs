@@ -39,7 +39,8 @@ internal sealed class TokenTable
         int at = 0;
         for (int i = 0; i < table.Count; i++)
         {
-            if (BinaryPrimitives.ReadUInt64LittleEndian(table._array.AsSpan(at)) > (ulong)(table._array.Length - at - 8))
+            int left = table._array.Length - at - 8;
+            if (left < 0 || BinaryPrimitives.ReadUInt64LittleEndian(table._array.AsSpan(at)) > (ulong)left)
                 throw file.Error($"{Key}[{i}]", entry.DataOffset + at, "has changed since the file was checked: open it again");
             var text = table.Next(ref at, out int start);
             if (text.IsEmpty)
