@@ -147,7 +147,7 @@ public sealed class CommandLineTests : IDisposable
         if (OperatingSystem.IsWindows())
             return;
         var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (var word in (string[])[typeof(CommandLine).Assembly.Location, "run", _model, "--raw", "hello", "--ctx", "65536", "--temp", "2"])
+        foreach (var word in (string[])[typeof(CommandLine).Assembly.Location, "run", _model, "--raw", "hello", "--ctx", "16384", "--logit-bias", "258=-inf"])
             start.ArgumentList.Add(word);
         using var ergon = Process.Start(start)!;
         await ergon.StandardOutput.ReadAsync(new char[1]);
@@ -156,7 +156,7 @@ public sealed class CommandLineTests : IDisposable
             await kill.WaitForExitAsync();
 
         Assert.Contains("interrupted", await ergon.StandardError.ReadToEndAsync(), StringComparison.Ordinal);
-        await ergon.WaitForExitAsync();
+        Assert.True(ergon.WaitForExit(TimeSpan.FromSeconds(10)));
         Assert.Equal(Exit.Interrupted, ergon.ExitCode);
     }
 
