@@ -16,7 +16,8 @@ internal static class CommandLine
     {
         try
         {
-            var parsed = Root(terminal).Parse(args);
+            // A prompt may begin with @: no word names a file of further words.
+            var parsed = Root(terminal).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (parsed.Action is not Help && Problem(parsed) is { } problem)
                 return Report(terminal, Exit.BadInput, problem);
             return await parsed.InvokeAsync(

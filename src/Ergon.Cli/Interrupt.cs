@@ -8,7 +8,7 @@ namespace Ergon.Cli;
 /// </summary>
 internal sealed class Interrupt : IDisposable
 {
-    private readonly PosixSignalRegistration[] _signals = [];
+    private readonly PosixSignalRegistration[] _signals;
     private CancellationTokenSource? _current = new();
 
     public Interrupt() => _signals =

@@ -24,8 +24,6 @@ internal static class PerplexityCommand
         return verb.Does(async (parsed, cancellation) =>
         {
             var text = TextInput.ReadFile(parsed.GetValue(file)!, "FILE");
-            // llama-perplexity drops the line break that ends a file.
-            text = text.EndsWith('\n') ? text[..^1] : text;
             using var loaded = engine.Load(parsed, terminal, parsed.GetValue(model), sessions: 1, DefaultContext, cancellation);
             var context = loaded.ContextLength;
             if (context > loaded.Description.TrainingContext)

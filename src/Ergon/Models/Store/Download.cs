@@ -41,6 +41,20 @@ internal sealed class Download(ModelHttp http, RemoteFile file, string target, T
     {
         Directory.CreateDirectory(Path.GetDirectoryName(target)!);
         using var part = OpenPart();
+        try
+        {
+            return await PersistAsync(part, progress, cancellationToken);
+        }
+        finally
+        {
+            // Of a file that never began to arrive nothing should stay.
+            if (new FileInfo(_partPath) is { Exists: true, Length: 0 })
+                File.Delete(_partPath);
+        }
+    }
+
+    private async Task<bool> PersistAsync(FileStream part, Action<long, long?> progress, CancellationToken cancellationToken)
+    {
         for (var idle = 0; ;)
         {
             var before = part.Length;

@@ -170,6 +170,7 @@ public sealed class PullTests : IDisposable
         using var server = Hub(oid: null);
         var error = await Assert.ThrowsAnyAsync<ErgonException>(() => Store(server, token: null).PullAsync(source, progress: null, default));
         Assert.Contains(reason, error.Message, StringComparison.Ordinal);
+        Assert.Empty(Store(server).List());
     }
 
     [Fact]

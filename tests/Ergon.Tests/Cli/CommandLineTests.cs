@@ -1,0 +1,201 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using Ergon.Cli;
+using Ergon.Native;
+using Ergon.Tests.Inference;
+
+namespace Ergon.Tests.Cli;
+
+public sealed class CommandLineTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+    private readonly string _model;
+
+    public CommandLineTests()
+    {
+        Environment.SetEnvironmentVariable("ERGON_MODELS", Path.Combine(_folder.Path, "models"));
+        _model = new RandomModel("llama", GgmlType.F32).Write(_folder.Path);
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    public static TheoryData<string> Verbs()
+    {
+        using var terminal = new Terminal(TextReader.Null, TextWriter.Null, TextWriter.Null);
+        return [.. Paths(CommandLine.Root(terminal), "")];
+    }
+
+    private static IEnumerable<string> Paths(Command command, string path) =>
+        command.Subcommands.Where(sub => !sub.Hidden).SelectMany(sub => Paths(sub, $"{path} {sub.Name}".Trim())).Prepend(path);
+
+    [Theory]
+    [MemberData(nameof(Verbs))]
+    public async Task Every_verb_has_help_with_examples(string verb)
+    {
+        var run = await RunAsync([.. verb.Split(' ', StringSplitOptions.RemoveEmptyEntries), "--help"]);
+
+        Assert.Equal(Exit.Ok, run.Code);
+        Assert.Contains("Usage:\n  ergon", run.Out, StringComparison.Ordinal);
+        Assert.Contains("ergon", run.Out[run.Out.IndexOf("Examples:", StringComparison.Ordinal)..], StringComparison.Ordinal);
+        Assert.Empty(run.Error);
+    }
+
+    [Fact]
+    public async Task No_verb_shows_the_help_page() =>
+        Assert.Contains("ergon run", (await RunAsync()).Out, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("fly", "there is no command 'fly'")]
+    [InlineData("--fly", "there is no option '--fly'")]
+    [InlineData("run --fly hi", "there is no option '--fly'")]
+    [InlineData("run a b c", "'c' is not expected here")]
+    [InlineData("run", "there is no prompt")]
+    [InlineData("run MODEL", "there is no prompt")]
+    [InlineData("run absent.gguf hi", "no model file or pulled model 'absent.gguf'")]
+    [InlineData("run FOLDER hi", "is a folder")]
+    [InlineData("run MODEL hi --file x", "leave one out")]
+    [InlineData("run --file absent.txt MODEL", "does not exist")]
+    [InlineData("run MODEL hi --raw --system x", "--system needs the chat template")]
+    [InlineData("run MODEL hi --system x", "--system needs a chat template")]
+    [InlineData("run MODEL hi -n 0", "--max-tokens is '0', but must be a whole number, 1 or more")]
+    [InlineData("run MODEL hi -n -3", "--max-tokens is '-3'")]
+    [InlineData("run MODEL hi -n 1.5", "--max-tokens is '1.5'")]
+    [InlineData("run MODEL hi --threads 0", "--threads is '0'")]
+    [InlineData("run MODEL hi --threads", "--threads")]
+    [InlineData("run MODEL hi --ctx -1", "--ctx is '-1'")]
+    [InlineData("run MODEL hi --temp nan", "--temp is 'nan'")]
+    [InlineData("run MODEL hi --temp -0.1", "--temp is '-0.1'")]
+    [InlineData("run MODEL hi --top-p 1.1", "--top-p is '1.1'")]
+    [InlineData("run MODEL hi --min-p x", "--min-p is 'x'")]
+    [InlineData("run MODEL hi --seed -1", "--seed is '-1'")]
+    [InlineData("run MODEL hi --kv-type q5", "must be one of f16, q8_0, q4_0")]
+    [InlineData("run MODEL hi --logit-bias 5", "must be ID=BIAS")]
+    [InlineData("run MODEL hi --logit-bias 5=nan", "must be ID=BIAS")]
+    [InlineData("run MODEL hi --logit-bias 999999=1", "logit-bias is 999999")]
+    [InlineData("run MODEL hi --grammar @absent", "'absent', which does not exist")]
+    [InlineData("run MODEL hi --grammar a --json-schema b", "leave one out")]
+    [InlineData("run MODEL hi --json-schema {", "not JSON")]
+    [InlineData("run MODEL hi --device Abacus0", "'Abacus0' here; there is CPU")]
+    [InlineData("run MODEL longer_than_four_tokens --ctx 4", "but the context holds 4")]
+    [InlineData("chat MODEL", "no chat template")]
+    [InlineData("pull", "SOURCE")]
+    [InlineData("pull words", "not a source of models")]
+    [InlineData("rm absent", "no pulled model 'absent'")]
+    [InlineData("inspect TEXT", "magic")]
+    [InlineData("inspect EMPTY", "EMPTY")]
+    [InlineData("tokenize MODEL", "there is no text")]
+    [InlineData("perplexity MODEL TEXT", "two chunks")]
+    [InlineData("perplexity MODEL absent.txt", "does not exist")]
+    [InlineData("natives add abacus", "known: cuda, vulkan")]
+    [InlineData("eval MODEL", "--task")]
+    [InlineData("eval MODEL --task chess", "must be one of words")]
+    [InlineData("eval MODEL --task words --items 0", "--items is '0'")]
+    [InlineData("eval MODEL --task words --samples 2 --temp 0", "all would be the same")]
+    public async Task Bad_input_is_one_sentence_and_exit_code_2(string line, string reason)
+    {
+        await File.WriteAllTextAsync(Path.Combine(_folder.Path, "TEXT"), "short");
+        await File.WriteAllTextAsync(Path.Combine(_folder.Path, "EMPTY"), "");
+        var run = await RunAsync([.. line.Split(' ').Select(word => word switch
+        {
+            "MODEL" => _model,
+            "FOLDER" => _folder.Path,
+            "TEXT" or "EMPTY" => Path.Combine(_folder.Path, word),
+            _ => word,
+        })]);
+
+        Assert.Equal(Exit.BadInput, run.Code);
+        Assert.Empty(run.Out);
+        var sentence = Assert.Single(run.Error.Split('\n'), text => text.StartsWith("ergon: ", StringComparison.Ordinal));
+        Assert.Contains(reason, sentence, StringComparison.Ordinal);
+        Assert.EndsWith(".", sentence, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_unreachable_host_is_a_failure_not_bad_input() =>
+        Assert.Equal(Exit.Failure, (await RunAsync("pull", "http://127.0.0.1:9/m.gguf")).Code);
+
+    [Fact]
+    public async Task Run_streams_the_answer_to_stdout_and_the_rest_to_stderr()
+    {
+        var run = await RunAsync("run", _model, "--raw", "hello", "-n", "5", "--seed", "1");
+
+        Assert.Equal(Exit.Ok, run.Code);
+        Assert.EndsWith("\n", run.Out, StringComparison.Ordinal);
+        Assert.Contains("context 1024", run.Error, StringComparison.Ordinal);
+        Assert.Contains("5 tokens", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Run_reads_its_prompt_from_stdin_and_prints_the_documented_json()
+    {
+        var run = await RunWithInputAsync("hello", "run", _model, "-", "--raw", "--json", "-n", "5", "--json-schema", """{"type":"boolean"}""");
+
+        using var json = JsonDocument.Parse(run.Out);
+        Assert.Equal(["text", "finish_reason", "usage", "timings", "devices"], json.RootElement.EnumerateObject().Select(p => p.Name));
+        Assert.Equal(["prompt_tokens", "completion_tokens"], json.RootElement.GetProperty("usage").EnumerateObject().Select(p => p.Name));
+        Assert.Equal(["load_ms", "prompt_tokens_per_second", "tokens_per_second", "time_to_first_token_ms"], json.RootElement.GetProperty("timings").EnumerateObject().Select(p => p.Name));
+        Assert.Contains(json.RootElement.GetProperty("finish_reason").GetString(), (string[])["stop", "length"]);
+        Assert.Equal("CPU", json.RootElement.GetProperty("devices")[0].GetString());
+    }
+
+    [Fact]
+    public async Task An_interrupt_ends_an_answer_in_order_with_its_statistics_and_exit_code_130()
+    {
+        if (OperatingSystem.IsWindows())
+            return;
+        var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (var word in (string[])[typeof(CommandLine).Assembly.Location, "run", _model, "--raw", "hello", "--ctx", "16384", "--logit-bias", "258=-inf"])
+            start.ArgumentList.Add(word);
+        using var ergon = Process.Start(start)!;
+        await ergon.StandardOutput.ReadAsync(new char[1]);
+        // SIGTERM goes the way of Ctrl-C, which a runner in the background ignores.
+        using (var kill = Process.Start("kill", ["-TERM", ergon.Id.ToString(CultureInfo.InvariantCulture)]))
+            await kill.WaitForExitAsync();
+
+        Assert.Contains("interrupted", await ergon.StandardError.ReadToEndAsync(), StringComparison.Ordinal);
+        Assert.True(ergon.WaitForExit(TimeSpan.FromSeconds(10)));
+        Assert.Equal(Exit.Interrupted, ergon.ExitCode);
+    }
+
+    [Fact]
+    public async Task Tokenize_and_inspect_describe_a_model()
+    {
+        using var tokens = JsonDocument.Parse((await RunAsync("tokenize", _model, "hello", "--json")).Out);
+        Assert.Equal(["tokens"], tokens.RootElement.EnumerateObject().Select(p => p.Name));
+
+        using var report = JsonDocument.Parse((await RunAsync("inspect", _model, "--json")).Out);
+        Assert.True(report.RootElement.GetProperty("supported").GetBoolean());
+        Assert.Equal("llama", report.RootElement.GetProperty("metadata").GetProperty("general.architecture").GetString());
+        Assert.Equal([256L, 320L], report.RootElement.GetProperty("tensors")[0].GetProperty("shape").EnumerateArray().Select(n => n.GetInt64()));
+    }
+
+    [Fact]
+    public async Task Devices_and_natives_name_what_is_here()
+    {
+        using var devices = JsonDocument.Parse((await RunAsync("devices", "--json")).Out);
+        Assert.Contains(devices.RootElement.GetProperty("devices").EnumerateArray(), d => d.GetProperty("kind").GetString() == "cpu");
+
+        using var natives = JsonDocument.Parse((await RunAsync("natives", "--json")).Out);
+        Assert.Equal(NativeVersion.LlamaCpp, natives.RootElement.GetProperty("llama_cpp").GetString());
+    }
+
+    [Fact]
+    public async Task The_probe_of_the_fuzz_benchmark_outlives_bad_files()
+    {
+        var run = await RunWithInputAsync($"{_model}\n/dev/null\nabsent\n", "dev", "probe");
+        Assert.Equal(["ok", "refused", "refused"], run.Out.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(':')[0]));
+    }
+
+    private static Task<(int Code, string Out, string Error)> RunAsync(params string[] args) => RunWithInputAsync("", args);
+
+    private static async Task<(int Code, string Out, string Error)> RunWithInputAsync(string input, params string[] args)
+    {
+        using var output = new StringWriter();
+        using var error = new StringWriter();
+        using var terminal = new Terminal(new StringReader(input), output, error);
+        return (await CommandLine.RunAsync(args, terminal), output.ToString(), error.ToString());
+    }
+}
