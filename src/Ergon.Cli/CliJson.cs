@@ -32,7 +32,7 @@ internal sealed record RunResult(string Text, string FinishReason, Usage Usage, 
 
 internal sealed record Usage(int PromptTokens, int CompletionTokens);
 
-internal sealed record Timings(double LoadMs, double PromptTokensPerSecond, double TokensPerSecond, double TimeToFirstTokenMs);
+internal sealed record Timings(double LoadMs, double PromptTokensPerSecond, double TokensPerSecond, double? TimeToFirstTokenMs);
 
 internal sealed record ModelList(IReadOnlyList<ListedModel> Models);
 

@@ -27,6 +27,7 @@ public static class NativeLibraries
     private static readonly Lock Gate = new();
     private static readonly Dictionary<string, nint> Handles = [];
     private static volatile bool s_loaded;
+    private static bool s_resolving;
     private static string? s_folder;
     private static NativeLogLevel s_lastLevel = NativeLogLevel.Information;
 
@@ -60,7 +61,10 @@ public static class NativeLibraries
             s_folder = NativeFolder.Resolve();
             foreach (var name in (ReadOnlySpan<string>)["ggml-base", "ggml", "llama"])
                 Handles[name] = Open(s_folder, name);
-            NativeLibrary.SetDllImportResolver(typeof(NativeLibraries).Assembly, static (name, _, _) => Handles.GetValueOrDefault(name));
+            if (!s_resolving)
+                NativeLibrary.SetDllImportResolver(typeof(NativeLibraries).Assembly, static (name, _, _) => Handles.GetValueOrDefault(name));
+            // It can be set once; a second try after a failure finds it there.
+            s_resolving = true;
             RouteLog();
             CheckLayouts();
             Ggml.ggml_backend_load_all_from_path(s_folder);

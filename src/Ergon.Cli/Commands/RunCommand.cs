@@ -73,7 +73,7 @@ internal static class RunCommand
 
     /// <summary>One line on what an answer took.</summary>
     public static string Summary(GenerationStatistics s) => string.Create(CultureInfo.InvariantCulture,
-        $"{Amount.Count(s.PromptTokens, "prompt token")}{(s.ReusedTokens > 0 ? $" ({s.ReusedTokens} reused)" : "")} at {s.PromptTokensPerSecond:F0}/s, {Amount.Count(s.CompletionTokens, "token")} at {s.TokensPerSecond:F1}/s, the first after {s.TimeToFirstToken.TotalMilliseconds:F0} ms{Ending(s.FinishReason)}");
+        $"{Amount.Count(s.PromptTokens, "prompt token")}{(s.ReusedTokens > 0 ? $" ({s.ReusedTokens} reused)" : "")} at {s.PromptTokensPerSecond:F0}/s, {Amount.Count(s.CompletionTokens, "token")} at {s.TokensPerSecond:F1}/s{(s.TimeToFirstToken is { } first ? $", the first after {first.TotalMilliseconds:F0} ms" : "")}{Ending(s.FinishReason)}");
 
     private static string Ending(FinishReason reason) => reason switch
     {
@@ -85,7 +85,7 @@ internal static class RunCommand
     private static RunResult Result(string text, GenerationStatistics s, ErgonModel model) => new(
         text, s.FinishReason.ToString().ToLowerInvariant(),
         new Usage(s.PromptTokens, s.CompletionTokens),
-        new Timings(Rounded(model.LoadTime.TotalMilliseconds), Rounded(s.PromptTokensPerSecond), Rounded(s.TokensPerSecond), Rounded(s.TimeToFirstToken.TotalMilliseconds)),
+        new Timings(Rounded(model.LoadTime.TotalMilliseconds), Rounded(s.PromptTokensPerSecond), Rounded(s.TokensPerSecond), s.TimeToFirstToken is { } first ? Rounded(first.TotalMilliseconds) : null),
         model.Devices);
 
     private static double Rounded(double value) => Math.Round(value, 3);

@@ -44,7 +44,6 @@ internal static unsafe partial class Ggml
     internal const int GGML_BACKEND_BUFFER_USAGE_WEIGHTS = 1;
 
     // ggml.h
-    [LibraryImport(Base)] internal static partial nint ggml_version();
     [LibraryImport(Base)] internal static partial void ggml_log_set(nint callback, nint user_data);
     [LibraryImport(Base)] internal static partial nint ggml_init(ggml_init_params @params);
     [LibraryImport(Base)] internal static partial void ggml_free(nint ctx);
@@ -54,7 +53,6 @@ internal static unsafe partial class Ggml
     [LibraryImport(Base)] internal static partial nuint ggml_type_size(int type);
     [LibraryImport(Base)] internal static partial long ggml_blck_size(int type);
     [LibraryImport(Base)] internal static partial nint ggml_type_name(int type);
-    [LibraryImport(Base)] internal static partial nuint ggml_row_size(int type, long ne);
     [LibraryImport(Base)] internal static partial nuint ggml_nbytes(nint tensor);
     [LibraryImport(Base)] internal static partial nint ggml_op_desc(nint tensor);
     [LibraryImport(Base)] internal static partial nint ggml_new_tensor_1d(nint ctx, int type, long ne0);
@@ -115,13 +113,11 @@ internal static unsafe partial class Ggml
     [LibraryImport(Base, StringMarshalling = StringMarshalling.Utf8)] internal static partial nint ggml_backend_reg_get_proc_address(nint reg, string name);
     [LibraryImport(Base)] internal static partial void ggml_backend_free(nint backend);
     [LibraryImport(Base)] internal static partial int ggml_backend_graph_compute(nint backend, nint graph);
-    [LibraryImport(Base)] internal static partial void ggml_backend_synchronize(nint backend);
     [LibraryImport(Base)] internal static partial nint ggml_backend_buft_name(nint buft);
     [LibraryImport(Base)] internal static partial nint ggml_backend_buft_alloc_buffer(nint buft, nuint size);
     [LibraryImport(Base)] internal static partial byte ggml_backend_buft_is_host(nint buft);
     [LibraryImport(Base)] internal static partial void ggml_backend_buffer_free(nint buffer);
     [LibraryImport(Base)] internal static partial nuint ggml_backend_buffer_get_size(nint buffer);
-    [LibraryImport(Base)] internal static partial void* ggml_backend_buffer_get_base(nint buffer);
     [LibraryImport(Base)] internal static partial void ggml_backend_buffer_clear(nint buffer, byte value);
     [LibraryImport(Base)] internal static partial void ggml_backend_buffer_set_usage(nint buffer, int usage);
     [LibraryImport(Base)] internal static partial int ggml_backend_tensor_alloc(nint buffer, nint tensor, void* addr);

@@ -137,7 +137,6 @@ internal static unsafe partial class LlamaApi
     [LibraryImport(Lib)] internal static partial byte llama_vocab_is_eog(nint vocab, int token);
     [LibraryImport(Lib)] internal static partial byte llama_vocab_is_control(nint vocab, int token);
     [LibraryImport(Lib)] internal static partial byte llama_vocab_get_add_bos(nint vocab);
-    [LibraryImport(Lib)] internal static partial nint llama_vocab_get_text(nint vocab, int token);
     [LibraryImport(Lib)] internal static partial int llama_tokenize(nint vocab, byte* text, int text_len, int* tokens, int n_tokens_max, byte add_special, byte parse_special);
     [LibraryImport(Lib)] internal static partial int llama_token_to_piece(nint vocab, int token, byte* buf, int length, int lstrip, byte special);
     [LibraryImport(Lib)] internal static partial int llama_detokenize(nint vocab, int* tokens, int n_tokens, byte* text, int text_len_max, byte remove_special, byte unparse_special);
@@ -148,7 +147,6 @@ internal static unsafe partial class LlamaApi
     [LibraryImport(Lib)] internal static partial void llama_sampler_free(nint sampler);
     [LibraryImport(Lib)] internal static partial void llama_sampler_accept(nint sampler, int token);
     [LibraryImport(Lib)] internal static partial void llama_sampler_apply(nint sampler, llama_token_data_array* candidates);
-    [LibraryImport(Lib)] internal static partial void llama_sampler_reset(nint sampler);
     [LibraryImport(Lib)] internal static partial nint llama_sampler_init_greedy();
     [LibraryImport(Lib)] internal static partial nint llama_sampler_init_dist(uint seed);
     [LibraryImport(Lib)] internal static partial nint llama_sampler_init_top_k(int k);

@@ -16,7 +16,7 @@ internal sealed unsafe class LlamaContext : SafeHandle
     /// <param name="sequences">Sequences that may be in flight.</param>
     public LlamaContext(LlamaModel model, int contextLength, int threads, Backend? backend = null, int sequences = 1) : base(0, ownsHandle: true)
     {
-        _model = model;
+        _model = model.Held();
         var parameters = LlamaApi.llama_context_default_params();
         parameters.n_ctx = (uint)contextLength;
         parameters.n_batch = 512;
@@ -29,7 +29,10 @@ internal sealed unsafe class LlamaContext : SafeHandle
         parameters.n_outputs_max_per_seq = 0;
         SetHandle(LlamaApi.llama_init_from_model(model.Handle, parameters));
         if (IsInvalid)
+        {
+            _model.DangerousRelease();
             throw new NativeException($"libllama cannot create a context of {contextLength} positions.");
+        }
         if (backend is { ThreadPool: not 0 })
             LlamaApi.llama_attach_threadpool(handle, backend.ThreadPool, backend.ThreadPool);
     }
@@ -76,6 +79,7 @@ internal sealed unsafe class LlamaContext : SafeHandle
     protected override bool ReleaseHandle()
     {
         LlamaApi.llama_free(handle);
+        _model.DangerousRelease();
         return true;
     }
 }

@@ -35,10 +35,29 @@ internal sealed class LlamaModel : SafeHandle
             : throw new NativeException($"libllama cannot load {path}: {(errors.Length > 0 ? errors.Split('\n')[0] : "it gives no reason")}.");
     }
 
+    /// <summary>Keeps the model from being freed until <see cref="SafeHandle.DangerousRelease"/>.</summary>
+    /// <exception cref="ObjectDisposedException">It is freed already.</exception>
+    internal LlamaModel Held()
+    {
+        var added = false;
+        DangerousAddRef(ref added);
+        return this;
+    }
+
+    /// <summary>Keeps the model from being freed for the length of a native call.</summary>
+    /// <exception cref="ObjectDisposedException">It is freed already.</exception>
+    internal Hold Hold() => new(Held());
+
     /// <inheritdoc/>
     protected override bool ReleaseHandle()
     {
         LlamaApi.llama_model_free(handle);
         return true;
     }
+}
+
+/// <summary>Releases the model that it holds.</summary>
+internal readonly ref struct Hold(LlamaModel model)
+{
+    public void Dispose() => model.DangerousRelease();
 }

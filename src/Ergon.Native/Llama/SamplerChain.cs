@@ -10,10 +10,12 @@ namespace Ergon.Native.Llama;
 internal sealed unsafe class SamplerChain : SafeHandle
 {
     private readonly Vocabulary _vocabulary;
+    private readonly LlamaModel _model;
 
     public SamplerChain(Vocabulary vocabulary) : base(0, ownsHandle: true)
     {
         _vocabulary = vocabulary;
+        _model = vocabulary.Model.Held();
         SetHandle(LlamaApi.llama_sampler_chain_init(LlamaApi.llama_sampler_chain_default_params()));
     }
 
@@ -95,6 +97,7 @@ internal sealed unsafe class SamplerChain : SafeHandle
     protected override bool ReleaseHandle()
     {
         LlamaApi.llama_sampler_free(handle);
+        _model.DangerousRelease();
         return true;
     }
 }
@@ -102,17 +105,51 @@ internal sealed unsafe class SamplerChain : SafeHandle
 /// <summary>Follows a GBNF grammar and knows which tokens may come next. Not thread-safe.</summary>
 internal sealed unsafe class GrammarSampler : SafeHandle
 {
-    /// <exception cref="ErgonException">The grammar cannot be parsed, has no root, or recurses to the left.</exception>
+    // The native parser recurses once a parenthesis, and the stack of a thread is finite.
+    private const int MaxLength = 1 << 20, MaxNesting = 256;
+
+    private readonly LlamaModel _model;
+
+    /// <exception cref="ErgonException">The grammar cannot be parsed, has no root, recurses to the left, or is too large.</exception>
     public GrammarSampler(Vocabulary vocabulary, string grammar) : base(0, ownsHandle: true)
     {
+        if (grammar.Length > MaxLength || Nesting(grammar) > MaxNesting)
+            throw new ErgonException($"The grammar is longer than {MaxLength} characters or nests deeper than {MaxNesting} parentheses; simplify it.");
+        _model = vocabulary.Model.Held();
         var (sampler, errors) = NativeLibraries.Explained(() => LlamaApi.llama_sampler_init_grammar(vocabulary.Handle, grammar, "root"));
         SetHandle(sampler);
-        if (IsInvalid)
-            throw new ErgonException($"The grammar cannot be used: {(errors.Length > 0 ? errors : "it has no rule named root")}. Check it against llama.cpp's GBNF guide.");
+        if (!IsInvalid)
+            return;
+        // An invalid handle is never released, so the hold on the model goes here.
+        _model.DangerousRelease();
+        throw new ErgonException($"The grammar cannot be used: {(errors.Length > 0 ? errors : "it has no rule named root")}. Check it against llama.cpp's GBNF guide.");
     }
 
     /// <inheritdoc/>
     public override bool IsInvalid => handle == 0;
+
+    // The deepest parenthesis outside of "literals", [classes] and # comments.
+    private static int Nesting(ReadOnlySpan<char> grammar)
+    {
+        int depth = 0, most = 0;
+        var until = '\0';
+        for (var i = 0; i < grammar.Length; i++)
+        {
+            var c = grammar[i];
+            if (until != '\0')
+            {
+                if (c == '\\' && until != '\n')
+                    i++;
+                else if (c == until)
+                    until = '\0';
+                continue;
+            }
+            until = c switch { '"' => '"', '[' => ']', '#' => '\n', _ => '\0' };
+            depth += c switch { '(' => 1, ')' => -1, _ => 0 };
+            most = Math.Max(most, depth);
+        }
+        return most;
+    }
 
     /// <summary>Whether the grammar lets <paramref name="token"/> come next.</summary>
     public bool Allows(int token)
@@ -160,6 +197,7 @@ internal sealed unsafe class GrammarSampler : SafeHandle
     protected override bool ReleaseHandle()
     {
         LlamaApi.llama_sampler_free(handle);
+        _model.DangerousRelease();
         return true;
     }
 }

@@ -4,14 +4,15 @@ using Ergon.Native.Interop;
 
 namespace Ergon.Native.Llama;
 
-/// <summary>libllama's tokenizer over a model's vocabulary. Immutable, safe for concurrent use, keeps its model alive.</summary>
+/// <summary>
+/// libllama's tokenizer over a model's vocabulary. Immutable and safe for concurrent use; once the model is
+/// disposed its methods throw <see cref="ObjectDisposedException"/>.
+/// </summary>
 internal sealed unsafe class Vocabulary
 {
-    private readonly LlamaModel _model;
-
     internal Vocabulary(LlamaModel model, nint handle)
     {
-        _model = model;
+        Model = model;
         Handle = handle;
         Count = LlamaApi.llama_vocab_n_tokens(handle);
         Bos = LlamaApi.llama_vocab_bos(handle);
@@ -20,6 +21,8 @@ internal sealed unsafe class Vocabulary
     }
 
     internal nint Handle { get; }
+
+    internal LlamaModel Model { get; }
 
     /// <summary>Tokens in the vocabulary.</summary>
     public int Count { get; }
@@ -33,15 +36,24 @@ internal sealed unsafe class Vocabulary
     /// <summary>Whether the model wants <see cref="Bos"/> in front of a prompt.</summary>
     public bool AddsBos { get; }
 
-    public bool IsEndOfGeneration(int token) => LlamaApi.llama_vocab_is_eog(Handle, Checked(token)) != 0;
+    public bool IsEndOfGeneration(int token)
+    {
+        using var hold = Model.Hold();
+        return LlamaApi.llama_vocab_is_eog(Handle, Checked(token)) != 0;
+    }
 
-    public bool IsControl(int token) => LlamaApi.llama_vocab_is_control(Handle, Checked(token)) != 0;
+    public bool IsControl(int token)
+    {
+        using var hold = Model.Hold();
+        return LlamaApi.llama_vocab_is_control(Handle, Checked(token)) != 0;
+    }
 
     /// <param name="text">Any text; it is taken as UTF-8.</param>
     /// <param name="addSpecial">Whether to add the tokens that the model wants around a prompt.</param>
     /// <param name="parseSpecial">Whether text that spells a special token becomes that token; never for a user's text.</param>
     public int[] Tokenize(ReadOnlySpan<char> text, bool addSpecial, bool parseSpecial)
     {
+        using var hold = Model.Hold();
         var utf8 = ArrayPool<byte>.Shared.Rent(Encoding.UTF8.GetMaxByteCount(text.Length) + 1);
         try
         {
@@ -60,7 +72,6 @@ internal sealed unsafe class Vocabulary
                 tokens = new int[-count];
                 count = Call(tokens);
             }
-            GC.KeepAlive(_model);
             return tokens[..Math.Max(count, 0)];
         }
         finally
@@ -75,6 +86,7 @@ internal sealed unsafe class Vocabulary
     /// <param name="output">Where the bytes go.</param>
     public void AppendPiece(int token, bool special, IBufferWriter<byte> output)
     {
+        using var hold = Model.Hold();
         var room = 32;
         while (true)
         {
@@ -96,6 +108,7 @@ internal sealed unsafe class Vocabulary
     {
         if (tokens.IsEmpty)
             return "";
+        using var hold = Model.Hold();
         foreach (var token in tokens)
             Checked(token);
         var utf8 = new byte[(tokens.Length * 8) + 16];

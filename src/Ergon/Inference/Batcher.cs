@@ -16,9 +16,11 @@ internal sealed class Batcher : IDisposable
     private readonly SemaphoreSlim _wake = new(0);
     private readonly List<Generation> _running = [];
     private readonly List<(Generation Generation, int Rows)> _inPass = [];
+    private readonly Dictionary<int, long> _lastUse = []; // the pass that last extended a sequence
     private readonly PassRow[] _rows = new PassRow[Engine.MaxRows];
     private readonly Lock _gate = new();
     private readonly Thread _thread;
+    private long _passes;
     private volatile bool _stopping;
 
     /// <param name="open">Opens the engine, on the thread that will use it; the batcher owns it.</param>
@@ -60,6 +62,7 @@ internal sealed class Batcher : IDisposable
         }
         catch (ObjectDisposedException)
         {
+            // Then there is nothing left to act on.
         }
     }
 
@@ -131,30 +134,72 @@ internal sealed class Batcher : IDisposable
         var count = Gather();
         if (count == 0)
             return;
-        if (!_engine.TryRun(_rows.AsSpan(0, count), out var logits))
+        ReadOnlySpan<float> logits;
+        while (!_engine.TryRun(_rows.AsSpan(0, count), out logits))
         {
-            // The cache is full: the generation that asks for most gives way, the others go on.
-            var largest = _inPass.MaxBy(p => p.Rows).Generation;
-            if (largest.PromptLeft.Length > 0)
-                largest.Fail(new ErgonException($"The cache holds {_engine.Cells.Capacity} positions for all sessions, and this prompt needs more than the {_engine.Cells.Free} left; close a session, or load the model with a larger CacheLength."));
-            else
-                largest.End(FinishReason.Length);
-            return;
+            if (!ForgetIdle())
+            {
+                GiveWay();
+                return;
+            }
         }
+        _passes++;
         var vocabulary = _engine.Model.VocabularySize;
         foreach (var (generation, rows) in _inPass)
         {
+            _lastUse[generation.Sequence] = _passes;
             if (generation.PromptLeft.Length > 0)
                 generation.AdvancePrompt(rows);
             if (generation.PromptLeft.Length > 0)
                 continue;
-            var own = logits[..vocabulary];
+            Accept(generation, logits[..vocabulary]);
             logits = logits[vocabulary..];
-            if (Engine.IsFinite(own))
-                generation.Accept(own, _candidates);
-            else
-                generation.Fail(new ErgonException("The model gave logits that are not finite numbers: its weights are damaged or the device computes wrongly. Try the file on another device with --device."));
         }
+    }
+
+    // What goes wrong with one generation is its own affair.
+    private void Accept(Generation generation, ReadOnlySpan<float> logits)
+    {
+        try
+        {
+            if (Engine.IsFinite(logits))
+            {
+                generation.Accept(logits, _candidates);
+                return;
+            }
+            _engine.Discard(generation.Sequence);
+            generation.Fail(new ErgonException("The model gave logits that are not finite numbers: its weights are damaged or the device computes wrongly. Try the file on another device with --device."));
+        }
+#pragma warning disable CA1031 // its reader gets it
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            generation.Fail(e);
+        }
+    }
+
+    // Sessions keep what they computed in case they go on; under pressure the one that rested longest starts over.
+    private bool ForgetIdle()
+    {
+        var busy = _running.Select(g => g.Sequence).ToHashSet();
+        var idle = Enumerable.Range(0, _engine.Cells.MaxSequences)
+            .Where(s => _engine.Cells.IsOpen(s) && !busy.Contains(s) && _engine.Cells.Length(s) > 0)
+            .OrderBy(s => _lastUse.GetValueOrDefault(s))
+            .ToArray();
+        if (idle.Length == 0)
+            return false;
+        _engine.Cells.Truncate(idle[0], 0);
+        return true;
+    }
+
+    // With nothing idle left, the generation that asks for most ends, and the others go on.
+    private void GiveWay()
+    {
+        var largest = _inPass.MaxBy(p => p.Rows).Generation;
+        if (largest.PromptLeft.Length > 0)
+            largest.Fail(new ErgonException($"The cache holds {_engine.Cells.Capacity} positions for all sessions, and this prompt needs more than the {_engine.Cells.Free} left; wait for other generations, or load the model with a larger CacheLength."));
+        else
+            largest.End(FinishReason.Length);
     }
 
     // Fills the rows of the next pass: decoding rows first, since each makes somebody wait for one token.

@@ -98,6 +98,18 @@ internal sealed class Engine : IDisposable
         }
     }
 
+    /// <summary>
+    /// Forgets all of a sequence whose numbers are broken and overwrites them: a masked cell that holds NaN
+    /// would spoil the attention of whoever looks at its neighbours.
+    /// </summary>
+    public void Discard(int sequence)
+    {
+        int[] own = [.. Cells.Cells(sequence).ToArray().Where(Cells.IsOwn)];
+        foreach (var segment in _segments)
+            segment.ClearCells(own);
+        Cells.Truncate(sequence, 0);
+    }
+
     /// <summary>Whether every value is a finite number.</summary>
     public static bool IsFinite(ReadOnlySpan<float> values)
     {

@@ -19,7 +19,10 @@ namespace Ergon.Inference;
 /// </code></example>
 public sealed partial class ErgonModel : IDisposable
 {
-    private const int DefaultContext = 8192;
+    private const int DefaultContext = 8192, LeastContext = 256;
+
+    // A mask is [cells, rows of a pass] in one array; half of a pass stays free for prompts however many decode.
+    private const int MaxCells = (1 << 22) - 1, MaxSequencesLimit = Engine.MaxRows / 2;
 
     private readonly Batcher _batcher;
     private readonly Lazy<ChatTemplate?> _template;
@@ -76,28 +79,42 @@ public sealed partial class ErgonModel : IDisposable
             NativeLibraries.Log = (level, text) => Forward(logger, level, text);
         var description = ModelDescription.Read(GgufFile.Open(path));
         var threads = Ranged("threads", options.Threads ?? CpuTopology.PhysicalCores(), 1, 512);
-        Ranged("max-sequences", options.MaxSequences, 1, 4096);
+        Ranged("max-sequences", options.MaxSequences, 1, MaxSequencesLimit);
         if (options.ContextLength is { } asked)
-            Ranged("ctx", asked, 1, 1 << 24);
+            Ranged("ctx", asked, 1, MaxCells);
+        if (options.CacheLength is { } pool)
+            Ranged("cache-length", pool, 1, MaxCells);
 
         var (_, blockLength, blockBytes) = options.CacheType.Traits();
         if (description.HeadLength % blockLength != 0)
             throw new ErgonException($"kv-type is {options.KvType}, which stores blocks of {blockLength} values, but this model's heads have {description.HeadLength}; use F16.");
         var bytesPerCell = 2L * description.LayerCount * description.HeadLength * description.HeadCountKv / blockLength * blockBytes;
+        long CellsFor(int length) => options.CacheLength ?? (long)length * options.MaxSequences;
         var wanted = options.ContextLength ?? Math.Min(description.TrainingContext, DefaultContext);
-        var device = DeviceChoice.Choose(options.Device, description.WeightBytes + (bytesPerCell * wanted * options.MaxSequences));
-        var context = options.ContextLength ?? Math.Min(wanted, ContextThatFits(DeviceInfo.FreeBytes(device), description.WeightBytes, bytesPerCell * options.MaxSequences, wanted));
+        var device = DeviceChoice.Choose(options.Device, description.WeightBytes + (bytesPerCell * CellsFor(wanted)) + IntermediateBytes(description));
+        var context = wanted;
+        if (options.ContextLength is null && DeviceInfo.FreeBytes(device) is > 0 and var free)
+        {
+            // A quarter of what is left stays free for the other programs.
+            var fits = (free - description.WeightBytes - IntermediateBytes(description)) / 4 * 3 / bytesPerCell;
+            while (context > LeastContext && CellsFor(context) > fits)
+                context /= 2;
+        }
         if (description.Rope is null && context > description.TrainingContext)
             throw new ErgonException($"ctx is {context}, but this model has {description.TrainingContext} learned positions; use --ctx {description.TrainingContext} or less.");
-        var cells = options.CacheLength ?? checked(context * options.MaxSequences);
-        Ranged("cache-length", cells, context, 1 << 24);
+        var cells = CellsFor(context);
+        if (cells > MaxCells)
+            throw new ErgonException($"{options.MaxSequences} sessions of {context} positions are {cells}, more than the {MaxCells} that a cache can have; use a smaller context, or fewer sessions.");
+        if (cells < context)
+            throw new ErgonException($"cache-length is {cells}, which does not hold one context of {context}; use a smaller --ctx, or a larger cache.");
 
         var tokenizer = Tokenizer.Load(description.File);
         try
         {
-            if (tokenizer.Count > description.VocabularySize)
+            // libllama refuses such a model too; a token that only one of the two knows would end the process.
+            if (tokenizer.Count != description.VocabularySize)
                 throw new ErgonException($"{path}: the tokenizer has {tokenizer.Count} tokens, but the model gives logits for {description.VocabularySize}; the file is damaged, download it again.");
-            var batcher = new Batcher(() => new Engine(description, [new Placement(device, LayerRange.Whole(description), threads)], cells, options.MaxSequences, options.CacheType, options.Progress, cancellation));
+            var batcher = new Batcher(() => new Engine(description, [new Placement(device, LayerRange.Whole(description), threads)], (int)cells, options.MaxSequences, options.CacheType, options.Progress, cancellation));
             return new ErgonModel(description, tokenizer, batcher, options, context, device.Name, threads, System.Diagnostics.Stopwatch.GetElapsedTime(began));
         }
         catch
@@ -132,15 +149,8 @@ public sealed partial class ErgonModel : IDisposable
     private static int Ranged(string setting, int value, int min, int max) => value >= min && value <= max ? value
         : throw new ErgonException($"{setting} is {value}, but must be {min} to {max}.");
 
-    // A quarter of what is free stays free: for intermediate results, and for the other programs.
-    private static int ContextThatFits(long free, long weights, long bytesPerPosition, int wanted)
-    {
-        const int least = 256;
-        if (free <= 0)
-            return wanted;
-        var fits = ((free - weights) / 4 * 3) / Math.Max(1, bytesPerPosition);
-        return (int)Math.Clamp(fits, Math.Min(least, wanted), wanted);
-    }
+    // The largest intermediate results of a full pass: the logits, the feed-forward block, and the residual stream a few times over.
+    private static long IntermediateBytes(ModelDescription d) => 4L * Engine.MaxRows * (d.VocabularySize + (3L * d.FeedForwardLength) + (8L * d.EmbeddingLength));
 
     private static void Forward(ILogger logger, NativeLogLevel level, string text)
     {

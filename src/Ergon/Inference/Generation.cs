@@ -11,7 +11,7 @@ internal sealed class Generation : IDisposable
     private readonly GenerationOptions _options;
     private readonly Func<int, bool> _isEnd;
     private readonly Channel<GeneratedToken> _tokens = Channel.CreateUnbounded<GeneratedToken>(new() { SingleReader = true, SingleWriter = true });
-    private readonly long _started = Stopwatch.GetTimestamp();
+    private readonly long _began;
     private readonly int[] _prompt;
     private readonly int _reused;
     private long _firstToken;
@@ -24,9 +24,11 @@ internal sealed class Generation : IDisposable
     /// <param name="reused">How many of its first tokens are in the cache.</param>
     /// <param name="options">What to generate.</param>
     /// <param name="model">Whose vocabulary and context.</param>
+    /// <param name="began">When it was asked for, a timestamp of <see cref="Stopwatch"/>.</param>
     /// <param name="cancellation">Ends it between two passes.</param>
-    public Generation(int sequence, int[] prompt, int reused, GenerationOptions options, ErgonModel model, CancellationToken cancellation)
+    public Generation(int sequence, int[] prompt, int reused, GenerationOptions options, ErgonModel model, long began, CancellationToken cancellation)
     {
+        _began = began;
         Sequence = sequence;
         _prompt = prompt;
         _reused = reused;
@@ -104,9 +106,9 @@ internal sealed class Generation : IDisposable
         Ended = true;
         if (_text.Finish() is { Length: > 0 } rest)
             _tokens.Writer.TryWrite(new GeneratedToken(-1, rest));
-        var first = _firstToken == 0 ? Stopwatch.GetTimestamp() : _firstToken;
-        Statistics = new GenerationStatistics(_prompt.Length, _reused, _completed, reason, Stopwatch.GetElapsedTime(_started, first),
-            _promptBegan == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_promptBegan, first), _completed > 1 ? Stopwatch.GetElapsedTime(first, _lastToken) : TimeSpan.Zero);
+        var promptEnd = _firstToken == 0 ? Stopwatch.GetTimestamp() : _firstToken;
+        Statistics = new GenerationStatistics(_prompt.Length, _reused, _completed, reason, _firstToken == 0 ? null : Stopwatch.GetElapsedTime(_began, _firstToken),
+            _promptBegan == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_promptBegan, promptEnd), _completed > 1 ? Stopwatch.GetElapsedTime(_firstToken, _lastToken) : TimeSpan.Zero);
         _tokens.Writer.TryComplete();
     }
 

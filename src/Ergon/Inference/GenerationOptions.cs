@@ -28,7 +28,7 @@ public sealed record GenerationOptions
 }
 
 /// <summary>A generated token.</summary>
-/// <param name="Id">Its id.</param>
+/// <param name="Id">Its id; -1 for the text that was held back when the generation ended, which belongs to no token of its own.</param>
 /// <param name="Text">The text that became certain with it: empty while a character is incomplete or a stop sequence may be starting.</param>
 public readonly record struct GeneratedToken(int Id, string Text);
 
@@ -50,10 +50,10 @@ public enum FinishReason
 /// <param name="ReusedTokens">How many of them were in the cache already.</param>
 /// <param name="CompletionTokens">Tokens generated, one that ended the answer included.</param>
 /// <param name="FinishReason">Why it ended.</param>
-/// <param name="TimeToFirstToken">From the call to the first token.</param>
+/// <param name="TimeToFirstToken">From the call to the first token, waiting included; <see langword="null"/> when none came.</param>
 /// <param name="PromptTime">Time spent on the prompt.</param>
 /// <param name="DecodeTime">From the first token to the last.</param>
-public sealed record GenerationStatistics(int PromptTokens, int ReusedTokens, int CompletionTokens, FinishReason FinishReason, TimeSpan TimeToFirstToken, TimeSpan PromptTime, TimeSpan DecodeTime)
+public sealed record GenerationStatistics(int PromptTokens, int ReusedTokens, int CompletionTokens, FinishReason FinishReason, TimeSpan? TimeToFirstToken, TimeSpan PromptTime, TimeSpan DecodeTime)
 {
     /// <summary>Prompt tokens computed a second; 0 when none were.</summary>
     public double PromptTokensPerSecond => Rate(PromptTokens - ReusedTokens, PromptTime);

@@ -19,6 +19,9 @@ internal sealed class KvCells
         _sequences = new List<int>?[maxSequences];
     }
 
+    /// <summary>Sequences that may exist at once.</summary>
+    public int MaxSequences => _sequences.Length;
+
     /// <summary>Cells in the pool.</summary>
     public int Capacity => _references.Length;
 
@@ -40,6 +43,12 @@ internal sealed class KvCells
         _sequences[id] = [];
         return id;
     }
+
+    /// <summary>Whether the sequence exists.</summary>
+    public bool IsOpen(int sequence) => _sequences[sequence] is not null;
+
+    /// <summary>Whether no other sequence shares the cell.</summary>
+    public bool IsOwn(int cell) => _references[cell] == 1;
 
     /// <summary>Forgets a sequence and frees its id.</summary>
     public void Close(int sequence)

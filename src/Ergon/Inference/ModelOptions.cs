@@ -31,13 +31,13 @@ public sealed record ModelOptions
     /// <summary>How keys and values are stored. Default F16.</summary>
     public KvCacheType KvType { get; init; } = KvCacheType.F16;
 
-    /// <summary>Sessions that may be open at once. Default 1.</summary>
+    /// <summary>Sessions that may be open at once, up to 256. Default 1.</summary>
     public int MaxSequences { get; init; } = 1;
 
     /// <summary>Positions of all sessions together, shared prefixes counted once; <see langword="null"/> for a full context for each session.</summary>
     public int? CacheLength { get; init; }
 
-    /// <summary>Receives the native libraries' messages; <see langword="null"/> discards them.</summary>
+    /// <summary>Receives the native libraries' messages, which are the process's own: the logger given last gets them all. <see langword="null"/> leaves it as it is.</summary>
     public ILogger? Logger { get; init; }
 
     /// <summary>Told the share loaded, 0 to 1, on the loading thread.</summary>

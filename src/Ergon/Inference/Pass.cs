@@ -55,12 +55,11 @@ internal sealed class Pass
         _mask.AsSpan(0, Extent * Rows).Fill(Half.NegativeInfinity);
 
         // The last row of a sequence is at its end; the ones before it count back from there.
+        var later = 0;
         for (var i = rows.Length - 1; i >= 0; i--)
         {
             var row = rows[i];
-            var later = 0;
-            for (var j = i + 1; j < rows.Length && rows[j].Sequence == row.Sequence; j++)
-                later++;
+            later = i + 1 < rows.Length && rows[i + 1].Sequence == row.Sequence ? later + 1 : 0;
             var of = cells.Cells(row.Sequence);
             var position = of.Length - 1 - later;
             Tokens[i] = row.Token;

@@ -22,66 +22,80 @@ public static class Perplexity
     /// <param name="progress">Told the result so far after each chunk, and how many chunks there are.</param>
     /// <param name="cancellation">Stops between two passes.</param>
     /// <exception cref="ErgonException">The text is shorter than two chunks.</exception>
-    public static Task<PerplexityResult> MeasureAsync(ErgonModel model, string text, IProgress<(PerplexityResult SoFar, int Chunks)>? progress = null, CancellationToken cancellation = default)
+    public static async Task<PerplexityResult> MeasureAsync(ErgonModel model, string text, IProgress<(PerplexityResult SoFar, int Chunks)>? progress = null, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(text);
         var tokens = model.Tokenizer.Tokenize(text.EndsWith('\n') ? text[..^1] : text, addSpecial: true, parseSpecial: false);
         var length = model.ContextLength;
+        if (length < 4)
+            throw new ErgonException($"ctx is {length}, but perplexity needs chunks of 4 tokens or more.");
         if (tokens.Length < 2 * length)
             throw new ErgonException($"The text has {tokens.Length} tokens, but two chunks of {length} are needed; use a longer text or a smaller --ctx.");
-        return model.InvokeAsync(engine => Measure(engine, model.Tokenizer, tokens, length, progress, cancellation));
+        var chunks = tokens.Length / length;
+        var losses = new Losses();
+        for (var chunk = 0; chunk < chunks; chunk++)
+        {
+            var own = tokens.AsMemory(chunk * length, length);
+            // A chunk at a time, so that other work of the engine comes in between.
+            await model.InvokeAsync(engine => Measure(engine, model.Tokenizer, own.Span, losses, cancellation)).ConfigureAwait(false);
+            progress?.Report((losses.Result(chunk + 1), chunks));
+        }
+        return losses.Result(chunks);
     }
 
-    private static PerplexityResult Measure(Engine engine, Tokenizer tokenizer, int[] tokens, int length, IProgress<(PerplexityResult, int)>? progress, CancellationToken cancellation)
+    private static bool Measure(Engine engine, Tokenizer tokenizer, ReadOnlySpan<int> tokens, Losses losses, CancellationToken cancellation)
     {
-        var sequence = engine.Cells.Open() ?? throw new ErgonException("A session of this model is open; perplexity needs the model to itself.");
+        var sequence = engine.Cells.Open() ?? throw new ErgonException("All sessions of this model are open; perplexity needs one for itself.");
         try
         {
-            var chunks = tokens.Length / length;
-            double sum = 0, squares = 0;
-            var counted = 0;
             var vocabulary = engine.Model.VocabularySize;
-            for (var chunk = 0; chunk < chunks; chunk++)
+            for (var start = 0; start < tokens.Length; start += Engine.MaxRows)
             {
-                engine.Cells.Truncate(sequence, 0);
-                var own = tokens.AsSpan(chunk * length, length);
-                for (var start = 0; start < length; start += Engine.MaxRows)
+                cancellation.ThrowIfCancellationRequested();
+                var rows = new PassRow[Math.Min(Engine.MaxRows, tokens.Length - start)];
+                for (var i = 0; i < rows.Length; i++)
                 {
-                    cancellation.ThrowIfCancellationRequested();
-                    var rows = new PassRow[Math.Min(Engine.MaxRows, length - start)];
-                    for (var i = 0; i < rows.Length; i++)
-                    {
-                        var position = start + i;
-                        var token = position == 0 && tokenizer.Vocabulary.AddsBos ? tokenizer.Vocabulary.Bos : own[position];
-                        rows[i] = new PassRow(sequence, token, WantsLogits: position >= length / 2 && position < length - 1);
-                    }
-                    engine.TryRun(rows, out var logits);
-                    for (var i = 0; i < rows.Length; i++)
-                    {
-                        if (!rows[i].WantsLogits)
-                            continue;
-                        var loss = NegativeLogLikelihood(logits[..vocabulary], own[start + i + 1]);
-                        sum += loss;
-                        squares += loss * loss;
-                        counted++;
-                        logits = logits[vocabulary..];
-                    }
+                    var position = start + i;
+                    var token = position == 0 && tokenizer.Vocabulary.AddsBos ? tokenizer.Vocabulary.Bos : tokens[position];
+                    rows[i] = new PassRow(sequence, token, WantsLogits: position >= tokens.Length / 2 && position < tokens.Length - 1);
                 }
-                progress?.Report((Result(chunk + 1), chunks));
+                if (!engine.TryRun(rows, out var logits))
+                    throw new ErgonException($"The cache has no room for a chunk of {tokens.Length} tokens beside what the open sessions keep; close them.");
+                for (var i = 0; i < rows.Length; i++)
+                {
+                    if (!rows[i].WantsLogits)
+                        continue;
+                    losses.Add(NegativeLogLikelihood(logits[..vocabulary], tokens[start + i + 1]));
+                    logits = logits[vocabulary..];
+                }
             }
-            return Result(chunks);
-
-            PerplexityResult Result(int done)
-            {
-                var mean = sum / counted;
-                var error = counted > 1 ? Math.Sqrt(Math.Max(0, (squares / counted) - (mean * mean)) / (counted - 1)) : 0;
-                return new PerplexityResult(Math.Exp(mean), Math.Exp(mean) * error, counted, done);
-            }
+            return true;
         }
         finally
         {
             engine.Cells.Close(sequence);
+        }
+    }
+
+    private sealed class Losses
+    {
+        private double _sum;
+        private double _squares;
+        private int _count;
+
+        public void Add(double loss)
+        {
+            _sum += loss;
+            _squares += loss * loss;
+            _count++;
+        }
+
+        public PerplexityResult Result(int chunks)
+        {
+            var mean = _sum / _count;
+            var error = _count > 1 ? Math.Sqrt(Math.Max(0, (_squares / _count) - (mean * mean)) / (_count - 1)) : 0;
+            return new PerplexityResult(Math.Exp(mean), Math.Exp(mean) * error, _count, chunks);
         }
     }
 

@@ -14,6 +14,7 @@ internal sealed class Segment : IDisposable
     private readonly Weights _weights;
     private readonly TensorArena _cacheArena;
     private readonly DeviceBuffer? _cacheBuffer;
+    private readonly (Tensor Keys, Tensor Values)[] _cache; // [n_embd_kv, n_cells] a layer
     private readonly LayerGraph _lowering;
     private readonly GraphAllocator _allocator;
     private (int Rows, int Extent, int Outputs) _shape;
@@ -29,20 +30,28 @@ internal sealed class Segment : IDisposable
     {
         _backend = backend;
         Layers = layers;
-        _weights = new Weights(model, backend.Device, layers, progress, cancellation);
-        _cacheArena = new TensorArena(Math.Max(1, 2 * layers.Count));
-        long width = (long)model.HeadLength * model.HeadCountKv, bytes = 0;
-        var cache = new (Tensor Keys, Tensor Values)[layers.Count];
-        for (var i = 0; i < cache.Length; i++)
+        try
         {
-            cache[i] = (_cacheArena.New(cacheType, width, cells), _cacheArena.New(cacheType, width, cells));
-            bytes += cache[i].Keys.Bytes + cache[i].Values.Bytes;
+            _weights = new Weights(model, backend.Device, layers, progress, cancellation);
+            _cacheArena = new TensorArena(Math.Max(1, 2 * layers.Count));
+            long width = (long)model.HeadLength * model.HeadCountKv, bytes = 0;
+            _cache = new (Tensor Keys, Tensor Values)[layers.Count];
+            for (var i = 0; i < _cache.Length; i++)
+            {
+                _cache[i] = (_cacheArena.New(cacheType, width, cells), _cacheArena.New(cacheType, width, cells));
+                bytes += _cache[i].Keys.Bytes + _cache[i].Values.Bytes;
+            }
+            _cacheBuffer = _cacheArena.Allocate(backend.Device.BufferType, bytes);
+            // Cells that were never written are masked, but 0 times NaN is NaN on devices that multiply first.
+            _cacheBuffer?.Clear();
+            _lowering = new LayerGraph(model, _weights, layers, _cache);
+            _allocator = new GraphAllocator(backend.Device.BufferType);
         }
-        _cacheBuffer = _cacheArena.Allocate(backend.Device.BufferType, bytes);
-        // Cells that were never written are masked, but 0 times NaN is NaN on devices that multiply first.
-        _cacheBuffer?.Clear();
-        _lowering = new LayerGraph(model, _weights, layers, cache);
-        _allocator = new GraphAllocator(backend.Device.BufferType);
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     public LayerRange Layers { get; }
@@ -69,6 +78,20 @@ internal sealed class Segment : IDisposable
         _backend.Compute(_lowering.Graph);
         if (!_lowering.Result.IsNull)
             _lowering.Result.Get(result);
+    }
+
+    /// <summary>Overwrites cells of the cache with zeros.</summary>
+    public void ClearCells(ReadOnlySpan<int> cells)
+    {
+        foreach (var (keys, values) in _cache)
+        {
+            var zeros = new byte[keys.Nb(1)];
+            foreach (var cell in cells)
+            {
+                keys.Set<byte>(zeros, cell * keys.Nb(1));
+                values.Set<byte>(zeros, cell * values.Nb(1));
+            }
+        }
     }
 
     // The CPU computes every operation; asking others first gives an error where they would abort.

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 
 namespace Ergon.Inference;
@@ -13,12 +14,14 @@ public sealed class Session : IDisposable
     private readonly Batcher _batcher;
     private readonly int _sequence;
     private readonly List<int> _tokens = [];
-    private int _busy;
+    private readonly CancellationTokenSource _disposing = new();
+    private readonly Lock _gate = new();
+    private bool _busy;
     private bool _disposed;
 
     private Session(ErgonModel model, Batcher batcher, int sequence) => (_model, _batcher, _sequence) = (model, batcher, sequence);
 
-    /// <summary>Counts and times of the last generation that ended; <see langword="null"/> before the first.</summary>
+    /// <summary>Counts and times of the last generation; <see langword="null"/> before the first ends, while one runs, and after one failed.</summary>
     public GenerationStatistics? Statistics { get; private set; }
 
     /// <summary>How many first tokens of a prompt are those this session ended with.</summary>
@@ -61,11 +64,13 @@ public sealed class Session : IDisposable
     /// <exception cref="InvalidOperationException">Another generation of this session is running.</exception>
     public async IAsyncEnumerable<GeneratedToken> GenerateAsync(IReadOnlyList<int> prompt, GenerationOptions? options = null, [EnumeratorCancellation] CancellationToken cancellation = default)
     {
+        var began = Stopwatch.GetTimestamp();
         options ??= new GenerationOptions();
         options.Validate(_model.Description.VocabularySize);
         Validate(prompt);
         Enter();
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        Statistics = null;
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation, _disposing.Token);
         Generation? generation = null;
         try
         {
@@ -77,10 +82,19 @@ public sealed class Session : IDisposable
                 engine.Cells.Truncate(_sequence, kept);
                 return kept;
             }).ConfigureAwait(false);
-            generation = new Generation(_sequence, [.. prompt], reused, options, _model, stop.Token);
             _tokens.Clear();
             _tokens.AddRange(prompt);
-            _batcher.Start(generation);
+            var starting = new Generation(_sequence, [.. prompt], reused, options, _model, began, stop.Token);
+            try
+            {
+                _batcher.Start(starting);
+            }
+            catch
+            {
+                starting.Dispose();
+                throw;
+            }
+            generation = starting;
             await foreach (var token in generation.Tokens.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
             {
                 if (token.Id >= 0)
@@ -88,6 +102,7 @@ public sealed class Session : IDisposable
                 yield return token;
             }
             cancellation.ThrowIfCancellationRequested();
+            ObjectDisposedException.ThrowIf(_disposed, this);
         }
         finally
         {
@@ -96,7 +111,7 @@ public sealed class Session : IDisposable
                 // A reader that went away early leaves the engine running until it is told.
                 await stop.CancelAsync().ConfigureAwait(false);
                 await DrainAsync(generation).ConfigureAwait(false);
-                Statistics = generation.Statistics ?? Statistics;
+                Statistics = generation.Statistics;
             }
             Leave();
         }
@@ -132,21 +147,41 @@ public sealed class Session : IDisposable
 
     private void Enter()
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        if (Interlocked.Exchange(ref _busy, 1) != 0)
-            throw new InvalidOperationException("A generation of this session is running; wait for it, or fork the session.");
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            if (_busy)
+                throw new InvalidOperationException("A generation of this session is running; wait for it, or fork the session.");
+            _busy = true;
+        }
     }
 
-    private void Leave() => Volatile.Write(ref _busy, 0);
+    private void Leave()
+    {
+        lock (_gate)
+        {
+            _busy = false;
+            if (_disposed)
+                Close();
+        }
+    }
+
+    // Only while nothing runs: another session may be given the sequence's id at once.
+    private void Close() => _batcher.TryPost(engine => engine.Cells.Close(_sequence));
 
     private static ErgonException TooMany(ErgonModel model) => new($"All {model.MaxSequences} sessions of this model are open; dispose one, or load the model with a larger MaxSequences.");
 
-    /// <summary>Gives the session's cache back.</summary>
+    /// <summary>Ends the generation that runs, if any, and gives the session's cache back.</summary>
     public void Dispose()
     {
-        if (_disposed)
-            return;
-        _disposed = true;
-        _batcher.TryPost(engine => engine.Cells.Close(_sequence));
+        lock (_gate)
+        {
+            if (_disposed)
+                return;
+            _disposed = true;
+            if (!_busy)
+                Close();
+        }
+        _disposing.Cancel();
     }
 }

@@ -9,10 +9,12 @@ internal sealed class TokenSampler : IDisposable
     private static readonly string[] DryBreakers = ["\n", ":", "\"", "*"]; // llama.cpp's defaults
     private readonly SamplerChain? _chain;
     private readonly GrammarSampler? _grammar;
+    private readonly bool _learns;
 
     public TokenSampler(Vocabulary vocabulary, SamplingOptions options, int contextLength)
     {
         options.Validate(vocabulary.Count);
+        _learns = options.Mirostat is not null;
         if (options.Grammar is { } grammar)
             _grammar = new GrammarSampler(vocabulary, grammar);
         try
@@ -33,9 +35,9 @@ internal sealed class TokenSampler : IDisposable
     public int? Sample(ReadOnlySpan<float> logits, Candidates candidates)
     {
         // Testing one token is cheap and narrowing the whole vocabulary is not, so the grammar is
-        // asked about the free choice first, and a second draw is made only where it refuses. The two
-        // steps together have the distribution of one draw from the narrowed vocabulary.
-        var token = _chain is null ? IndexOfMax(logits) : _chain.Sample(logits, candidates);
+        // asked about the free choice first, and a second draw is made only where it refuses, as
+        // llama.cpp does. Mirostat learns from each draw, so there the narrowing comes first.
+        var token = _chain is null ? IndexOfMax(logits) : _learns && _grammar is not null ? -1 : _chain.Sample(logits, candidates);
         if (_grammar is not null && (token < 0 || !_grammar.Allows(token)))
         {
             token = _chain is null ? _grammar.Likeliest(logits, candidates) : _chain.Sample(logits, candidates, _grammar);
@@ -66,9 +68,9 @@ internal sealed class TokenSampler : IDisposable
         if (o.LogitBias is { Count: > 0 } bias)
             chain.LogitBias(bias);
         if (o.RepeatPenalty != 1 || o.FrequencyPenalty != 0 || o.PresencePenalty != 0)
-            chain.Penalties(o.RepeatLastN < 0 ? contextLength : o.RepeatLastN, o.RepeatPenalty, o.FrequencyPenalty, o.PresencePenalty);
+            chain.Penalties(LookBack(o.RepeatLastN), o.RepeatPenalty, o.FrequencyPenalty, o.PresencePenalty);
         if (o.Dry is { Multiplier: > 0 } dry)
-            chain.Dry(dry.Multiplier, dry.Base, dry.AllowedLength, dry.LastN < 0 ? contextLength : dry.LastN, DryBreakers);
+            chain.Dry(dry.Multiplier, dry.Base, dry.AllowedLength, LookBack(dry.LastN), DryBreakers);
         if (o.Temperature == 0)
             return chain.Greedy();
         if (o.Mirostat is { } mirostat)
@@ -87,6 +89,9 @@ internal sealed class TokenSampler : IDisposable
         if (o.Xtc is { Probability: > 0 } xtc)
             chain.Xtc(xtc.Probability, xtc.Threshold, seed);
         return chain.Temperature(o.Temperature).Draw(seed);
+
+        // Native code allocates as much as it is told to look back.
+        int LookBack(int tokens) => tokens < 0 ? contextLength : Math.Min(tokens, contextLength);
     }
 
     // The first of equals, as llama.cpp's greedy sampler.

@@ -82,6 +82,15 @@ internal sealed class Weights : IDisposable
             parts[source.Part].CopyTo(tensor, source.FileOffset);
             progress?.Report((done += source.Bytes) / (double)all);
         }
+        // A part that nothing uses in place is not needed any more.
+        for (var i = 0; i < parts.Length; i++)
+        {
+            if (maps[i] is null)
+            {
+                _owned.Remove(parts[i]);
+                parts[i].Dispose();
+            }
+        }
     }
 
     private T Owned<T>(T resource) where T : IDisposable

@@ -1,4 +1,5 @@
 using Ergon.Models.Gguf;
+using Ergon.Native;
 using Ergon.Native.Tensors;
 
 namespace Ergon.Models;
@@ -9,8 +10,9 @@ namespace Ergon.Models;
 /// </summary>
 public sealed class ModelDescription
 {
-    // A position or a row index is an I32 in ggml, and a mask is [n_kv, rows]: these bounds keep all products in range.
-    private const int MaxLayers = 1024, MaxWidth = 1 << 20, MaxContext = 1 << 24;
+    // A position or a row index is an I32 in ggml, and logits are counted [n_vocab, rows] in one array of
+    // at most 512 rows: these bounds keep all products in range.
+    private const int MaxLayers = 1024, MaxWidth = 1 << 20, MaxContext = 1 << 24, MaxVocabulary = (1 << 22) - 1;
 
     private readonly List<WeightSpec> _weights = [];
 
@@ -37,7 +39,9 @@ public sealed class ModelDescription
         if (architecture.Rope is { } mode)
             Rope = RopeScaling.Read(keys, mode, HeadLength, TrainingContext);
 
-        VocabularySize = (int)Math.Min(Tensor(WeightRole.TokenEmbedding, -1).Ne[1], int.MaxValue);
+        var rows = Tensor(WeightRole.TokenEmbedding, -1).Ne[1];
+        VocabularySize = rows <= MaxVocabulary ? (int)rows
+            : throw new GgufException(file.Path, $"has an embedding for {rows} tokens, more than the {MaxVocabulary} that Ergon takes");
         AddWeights();
     }
 
@@ -152,9 +156,9 @@ public sealed class ModelDescription
 
         void AddNorm(WeightRole weight, WeightRole bias, int layer)
         {
-            Add(weight, layer, [embd], required: true, type: Native.GgmlType.F32);
+            Add(weight, layer, [embd]);
             if (normBias)
-                Add(bias, layer, [embd], required: true, type: Native.GgmlType.F32);
+                Add(bias, layer, [embd]);
         }
     }
 
@@ -163,7 +167,7 @@ public sealed class ModelDescription
         name.EndsWith(".attn.bias", StringComparison.Ordinal) || name.EndsWith(".attn_rot_embd", StringComparison.Ordinal)
         || name.EndsWith(".attention.rotary_emb.inv_freq", StringComparison.Ordinal);
 
-    private bool Add(WeightRole role, int layer, ReadOnlySpan<long> shape, bool required = true, Native.GgmlType? type = null)
+    private bool Add(WeightRole role, int layer, ReadOnlySpan<long> shape, bool required = true)
     {
         var name = WeightSpec.NameOf(role, layer);
         if (File.FindTensor(name) is null && !required)
@@ -174,12 +178,15 @@ public sealed class ModelDescription
             fits &= tensor.Ne[i] == (i < shape.Length ? shape[i] : 1);
         if (!fits)
             throw new GgufException(File.Path, $"has the tensor '{name}' in the shape [{string.Join(", ", tensor.Ne)}], but its hyperparameters make that [{string.Join(", ", shape.ToArray())}]: the file is damaged, download it again");
-        // ggml multiplies and adds vectors in F32 only; anything else aborts the process.
-        if (shape.Length == 1 && (type ?? Native.GgmlType.F32) is var wanted && tensor.Type != wanted)
-            throw new GgufException(File.Path, $"has the tensor '{name}' in the type {tensor.Type}, but a vector of weights must be {wanted}: convert the model again");
+        // ggml adds and scales by vectors in F32 only, and has no product with the types that are for
+        // indices or for its own intermediate results: anything else ends the process.
+        if (shape.Length == 1 ? tensor.Type != GgmlType.F32 : !IsWeightType(tensor.Type))
+            throw new GgufException(File.Path, $"has the tensor '{name}' in the type {tensor.Type}, which ggml does not compute with there: convert the model again");
         _weights.Add(new WeightSpec(role, layer, name));
         return true;
     }
+
+    internal static bool IsWeightType(GgmlType type) => type is not (GgmlType.I8 or GgmlType.I16 or GgmlType.I32 or GgmlType.I64 or GgmlType.F64 or GgmlType.Q8_1 or GgmlType.Q8_K);
 
     private GgufTensor Tensor(WeightRole role, int layer)
     {

@@ -37,7 +37,9 @@ public sealed class Tokenizer : IDisposable
     /// <exception cref="ErgonException">The file is malformed, or has no tokenizer that llama.cpp knows.</exception>
     public static Tokenizer Load(string path) => Load(GgufFile.Open(path));
 
-    internal static Tokenizer Load(GgufFile file) => new(LlamaModel.Load(file.Path, vocabularyOnly: true));
+    internal static Tokenizer Load(GgufFile file) => file.HasTokenizer
+        ? new(LlamaModel.Load(file.Path, vocabularyOnly: true))
+        : throw new GgufException(file.Path, "has no tokenizer (tokenizer.ggml.model is absent or none), so it cannot read text: convert the model again with its tokenizer");
 
     /// <summary>Splits text into tokens.</summary>
     /// <param name="text">Any text.</param>

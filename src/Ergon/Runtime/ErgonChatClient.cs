@@ -18,8 +18,10 @@ namespace Ergon.Runtime;
 public sealed class ErgonChatClient(ErgonModel model, bool ownsModel = false) : IChatClient
 {
     private readonly SemaphoreSlim _slots = new(model.MaxSequences);
+    private readonly CancellationTokenSource _disposing = new();
     private readonly List<Session> _idle = [];
     private readonly Lock _gate = new();
+    private bool _disposed;
 
     /// <summary>Loads a GGUF file and makes a client that owns it.</summary>
     /// <exception cref="ErgonException">As <see cref="ErgonModel.Load"/>.</exception>
@@ -35,11 +37,13 @@ public sealed class ErgonChatClient(ErgonModel model, bool ownsModel = false) : 
         var prompt = model.Tokenize(new ChatTemplateInput { Messages = [.. Instructions(options), .. messages.Select(Message)] });
         var generation = Translate(options);
         var id = Guid.NewGuid().ToString("N");
-        await _slots.WaitAsync(cancellationToken).ConfigureAwait(false);
-        var session = Take(prompt);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposing.Token);
+        await EnterAsync(stop.Token, cancellationToken).ConfigureAwait(false);
+        Session? session = null;
         try
         {
-            await foreach (var token in session.GenerateAsync(prompt, generation, cancellationToken).ConfigureAwait(false))
+            session = TakeIdle(prompt) ?? model.CreateSession();
+            await foreach (var token in session.GenerateAsync(prompt, generation, stop.Token).ConfigureAwait(false))
             {
                 if (token.Text.Length > 0)
                     yield return Update(new TextContent(token.Text));
@@ -57,8 +61,7 @@ public sealed class ErgonChatClient(ErgonModel model, bool ownsModel = false) : 
         }
         finally
         {
-            lock (_gate)
-                _idle.Add(session);
+            GiveBack(session);
             _slots.Release();
         }
 
@@ -76,19 +79,43 @@ public sealed class ErgonChatClient(ErgonModel model, bool ownsModel = false) : 
             : null;
     }
 
-    // The idle session that has computed most of the prompt already.
-    private Session Take(int[] prompt)
+    private async Task EnterAsync(CancellationToken stop, CancellationToken asked)
+    {
+        try
+        {
+            await _slots.WaitAsync(stop).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (!asked.IsCancellationRequested)
+        {
+            throw new ObjectDisposedException(nameof(ErgonChatClient));
+        }
+    }
+
+    // The idle session that has computed most of the prompt already; none when a new one serves better.
+    private Session? TakeIdle(int[] prompt)
     {
         lock (_gate)
         {
+            ObjectDisposedException.ThrowIf(_disposed, this);
             if (_idle.Count == 0)
-                return model.CreateSession();
+                return null;
             var best = _idle.MaxBy(s => s.CommonPrefix(prompt))!;
             // A conversation of its own keeps its session while there are others to open.
             if (best.CommonPrefix(prompt) < prompt.Length / 2 && _idle.Count < _slots.CurrentCount + 1)
-                return model.CreateSession();
+                return null;
             _idle.Remove(best);
             return best;
+        }
+    }
+
+    private void GiveBack(Session? session)
+    {
+        lock (_gate)
+        {
+            if (_disposed)
+                session?.Dispose();
+            else if (session is not null)
+                _idle.Add(session);
         }
     }
 
@@ -130,13 +157,19 @@ public sealed class ErgonChatClient(ErgonModel model, bool ownsModel = false) : 
         };
     }
 
-    /// <summary>Closes the sessions, and the model where the client owns it.</summary>
+    /// <summary>Ends the calls that run, closes the sessions, and the model where the client owns it.</summary>
     public void Dispose()
     {
-        foreach (var session in _idle)
-            session.Dispose();
-        _idle.Clear();
-        _slots.Dispose();
+        lock (_gate)
+        {
+            if (_disposed)
+                return;
+            _disposed = true;
+            foreach (var session in _idle)
+                session.Dispose();
+            _idle.Clear();
+        }
+        _disposing.Cancel();
         if (ownsModel)
             model.Dispose();
     }

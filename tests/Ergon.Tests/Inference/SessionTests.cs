@@ -201,11 +201,114 @@ public sealed class SessionTests : IDisposable
         using var first = model.CreateSession();
         using var second = model.CreateSession();
         Assert.Equal(5, (await Run(first, Tokens(new string('a', 200)), 5)).Length);
-        var error = await Assert.ThrowsAsync<ErgonException>(() => Run(second, Tokens(new string('b', 100)), 5));
-        Assert.Contains("256 positions for all sessions", error.Message, StringComparison.Ordinal);
-        Assert.Equal(5, (await Run(first, Tokens(new string('a', 200)), 5)).Length);
-        first.Dispose();
+        // While the first generates, there is no room for the second; once it rests, its cache gives way.
+        await using (var running = first.GenerateAsync(Tokens(new string('a', 200)), Forever).GetAsyncEnumerator())
+        {
+            Assert.True(await running.MoveNextAsync());
+            var error = await Assert.ThrowsAsync<ErgonException>(() => Run(second, Tokens(new string('b', 100)), 5));
+            Assert.Contains("256 positions for all sessions", error.Message, StringComparison.Ordinal);
+            Assert.True(await running.MoveNextAsync());
+        }
+        var alone = await Run(first, Tokens(new string('a', 200)), 5);
         Assert.Equal(5, (await Run(second, Tokens(new string('b', 100)), 5)).Length);
+        Assert.Equal(alone, await Run(first, Tokens(new string('a', 200)), 5));
+        Assert.Equal(0, first.Statistics!.ReusedTokens);
+    }
+
+    [Fact]
+    public async Task Disposing_a_session_that_generates_ends_it_and_touches_no_other()
+    {
+        var first = _model.CreateSession();
+        using var second = _model.CreateSession();
+        var expected = await Run(second, Tokens("neighbour"), 30);
+        await using var running = first.GenerateAsync(Tokens("first"), Forever).GetAsyncEnumerator();
+        Assert.True(await running.MoveNextAsync());
+        var beside = Run(second, Tokens("neighbour"), 30);
+        first.Dispose();
+        using var third = _model.CreateSession();
+        Assert.Equal(expected, await Run(third, Tokens("neighbour"), 30));
+        Assert.Equal(expected, await beside);
+        await Assert.ThrowsAsync<ObjectDisposedException>(async () =>
+        {
+            while (await running.MoveNextAsync())
+            {
+            }
+        });
+        second.Dispose();
+        third.Dispose();
+        Assert.Equal(0, await _model.InvokeAsync(e => e.Cells.Used));
+    }
+
+    [Fact]
+    public async Task A_token_whose_embedding_is_no_number_fails_its_own_generation_only()
+    {
+        var file = File.ReadAllBytes(_path);
+        var embedding = Ergon.Models.Gguf.GgufFile.Open(_path).FindTensor("token_embd.weight")!;
+        var row = file.AsSpan((int)(embedding.FileOffset + (7 * 256 * sizeof(float))), 256 * sizeof(float));
+        System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(row).Fill(float.NaN);
+        // An output of its own, or the token's logit would be no number for everybody.
+        using var model = ErgonModel.Load(WithOutput(_folder.File("nan.gguf", file)), new ModelOptions { Threads = 1, ContextLength = 256, MaxSequences = 2 });
+        using var broken = model.CreateSession();
+        using var healthy = model.CreateSession();
+        int[] prompt = [.. Enumerable.Range(0, 200).Select(i => 30 + (i % 60))];
+        var expected = await Run(healthy, prompt, 5);
+        var error = await Assert.ThrowsAsync<ErgonException>(() => Run(broken, [1, 7, 3], 5));
+        Assert.Contains("not finite", error.Message, StringComparison.Ordinal);
+        Assert.Null(broken.Statistics);
+        // Another prompt in between makes the healthy session compute everything anew, beside what the broken one left.
+        await Run(healthy, [2, .. prompt[1..]], 5);
+        Assert.Equal(expected, await Run(healthy, prompt, 5));
+        Assert.Equal(5, (await Run(broken, [1, 8, 3], 5)).Length);
+    }
+
+    private string WithOutput(string path)
+    {
+        var source = Ergon.Models.Gguf.GgufFile.Open(path);
+        var writer = new Ergon.Models.Gguf.GgufWriter();
+        foreach (var key in source.Keys)
+            writer.Copy(source, key);
+        var bytes = File.ReadAllBytes(path);
+        var clean = File.ReadAllBytes(_path);
+        foreach (var tensor in source.Tensors)
+            writer.AddTensor(tensor.Name, tensor.Type, tensor.Ne.AsSpan(), bytes.AsMemory((int)tensor.FileOffset, (int)tensor.Bytes));
+        var embedding = source.FindTensor("token_embd.weight")!;
+        writer.AddTensor("output.weight", embedding.Type, embedding.Ne.AsSpan(), clean.AsMemory((int)embedding.FileOffset, (int)embedding.Bytes));
+        var target = _folder.File("with-output.gguf");
+        writer.Write(target);
+        return target;
+    }
+
+    [Fact]
+    public async Task A_disposed_model_throws_and_does_not_crash()
+    {
+        var model = ErgonModel.Load(_path, new ModelOptions { Threads = 1 });
+        var session = model.CreateSession();
+        model.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => model.Tokenizer.Tokenize("x"));
+        Assert.Throws<ObjectDisposedException>(() => model.Tokenizer.IsEndOfGeneration(1));
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => Run(session, [1, 2], 3));
+        session.Dispose();
+        model.Dispose();
+    }
+
+    [Fact]
+    public async Task Far_look_backs_are_bounded_by_the_context()
+    {
+        using var session = _model.CreateSession();
+        var sampling = new SamplingOptions { RepeatPenalty = 1.1f, RepeatLastN = int.MaxValue, Dry = new DryOptions(0.8f, LastN: int.MaxValue) };
+        Assert.Equal(3, (await Run(session, Tokens("x"), Forever with { MaxTokens = 3, Sampling = sampling })).Length);
+    }
+
+    [Fact]
+    public async Task A_grammar_too_deep_for_the_native_parser_is_refused()
+    {
+        using var session = _model.CreateSession();
+        var deep = $"root ::= {new string('(', 20000)}\"a\"{new string(')', 20000)}";
+        var error = await Assert.ThrowsAsync<ErgonException>(() => Run(session, Tokens("x"), new GenerationOptions { Sampling = new SamplingOptions { Grammar = deep } }));
+        Assert.Contains("nests deeper", error.Message, StringComparison.Ordinal);
+        // Parentheses in literals and classes are text.
+        var flat = $"root ::= {string.Concat(Enumerable.Repeat("\"(\" [(] ", 300))}";
+        Assert.NotEmpty(await Run(session, Tokens("x"), new GenerationOptions { MaxTokens = 5, Sampling = new SamplingOptions { Grammar = flat } }));
     }
 
     [Fact]

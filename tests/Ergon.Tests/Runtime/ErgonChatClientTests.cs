@@ -9,7 +9,7 @@ public sealed class ErgonChatClientTests
 {
     private const string Question = "Ada has 17 apples. Ben gives Ada 25 more. How many apples does Ada have now?";
 
-    [SharedFact]
+    [Fact]
     public async Task A_question_gets_an_answer_with_its_usage()
     {
         using var client = Open(1);
@@ -20,7 +20,7 @@ public sealed class ErgonChatClientTests
         Assert.Equal(response.Usage.TotalTokenCount, response.Usage.InputTokenCount + response.Usage.OutputTokenCount);
     }
 
-    [SharedFact]
+    [Fact]
     public async Task A_conversation_goes_on_from_its_cache()
     {
         using var client = Open(1);
@@ -33,7 +33,7 @@ public sealed class ErgonChatClientTests
         Assert.Equal(ChatFinishReason.Length, second.FinishReason);
     }
 
-    [SharedFact]
+    [Fact]
     public async Task More_calls_than_sessions_wait_and_all_are_answered_alike()
     {
         using var client = Open(2);
@@ -41,7 +41,7 @@ public sealed class ErgonChatClientTests
         Assert.Single(answers.Select(a => a.Text).Distinct());
     }
 
-    [SharedFact]
+    [Fact]
     public async Task A_schema_makes_the_answer_json_of_that_shape()
     {
         using var client = Open(1);
@@ -50,7 +50,37 @@ public sealed class ErgonChatClientTests
         Assert.InRange(JsonDocument.Parse(response.Text).RootElement.GetProperty("n").GetInt32(), 0, 99);
     }
 
-    [SharedFact]
+    [Fact]
+    public async Task A_call_that_finds_no_session_gives_its_place_back()
+    {
+        using var model = ErgonModel.Load(Model, new ModelOptions { Threads = 1 });
+        using var client = new ErgonChatClient(model);
+        using (model.CreateSession())
+            await Assert.ThrowsAsync<ErgonException>(() => client.GetResponseAsync(Question));
+        Assert.NotEmpty((await client.GetResponseAsync(Question)).Text);
+    }
+
+    [Fact]
+    public async Task Disposing_the_client_ends_what_runs_and_what_waits_and_frees_the_sessions()
+    {
+        using var model = ErgonModel.Load(Model, new ModelOptions { Threads = 1 });
+        var client = new ErgonChatClient(model);
+        await using var running = client.GetStreamingResponseAsync(Question).GetAsyncEnumerator();
+        Assert.True(await running.MoveNextAsync());
+        var waiting = client.GetResponseAsync(Question);
+        client.Dispose();
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => waiting);
+        await Assert.ThrowsAnyAsync<Exception>(async () =>
+        {
+            while (await running.MoveNextAsync())
+            {
+            }
+        });
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => client.GetResponseAsync(Question));
+        model.CreateSession().Dispose();
+    }
+
+    [Fact]
     public async Task What_the_client_cannot_do_is_said()
     {
         using var client = Open(1);
@@ -60,6 +90,9 @@ public sealed class ErgonChatClientTests
         Assert.Contains("text only", image.Message, StringComparison.Ordinal);
     }
 
+    // Shipped beside every build.
+    private static string Model => Path.Combine(AppContext.BaseDirectory, "models", "words-s-f16.gguf");
+
     private static ErgonChatClient Open(int sessions) =>
-        ErgonChatClient.Load(Shared.Path("data/models/ergon-words-s-f16.gguf"), new ModelOptions { Threads = 1, MaxSequences = sessions });
+        ErgonChatClient.Load(Model, new ModelOptions { Threads = 1, MaxSequences = sessions });
 }
