@@ -9,7 +9,7 @@ namespace Ergon.Tests.Inference;
 
 /// <summary>
 /// Mutants that the reader lets through are loaded and run for two tokens in a child process, which native
-/// code must not bring down. ERGON_FUZZ sets how many mutants there are in all (bench/engine-fuzz.sh).
+/// code must not bring down. ERGON_FUZZ sets how many mutants there are in all (bench/fuzz.sh engine).
 /// </summary>
 public sealed class EngineMutationTests(ITestOutputHelper output) : IDisposable
 {

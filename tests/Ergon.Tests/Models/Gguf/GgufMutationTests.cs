@@ -6,7 +6,7 @@ using Xunit.Abstractions;
 namespace Ergon.Tests.Models.Gguf;
 
 /// <summary>Mutants of valid models either open or are refused by name, soon and in little memory.
-/// ERGON_FUZZ sets how many there are in all (bench/gguf-fuzz.sh).</summary>
+/// ERGON_FUZZ sets how many there are in all (bench/fuzz.sh reader).</summary>
 public sealed class GgufMutationTests(ITestOutputHelper output) : IDisposable
 {
     // Two windows of 32 KiB, the names of 256 byte tokens as they are looked up, an error's message and
