@@ -10,7 +10,7 @@ internal sealed class EngineSettings
 {
     public Option<int?> Context { get; } = Settings.Whole("--ctx", "-c", "Positions of the context [default: the model's, at most 8192 and what memory holds]", 1, 1 << 24);
 
-    public Option<int?> Threads { get; } = Settings.Whole("--threads", "-t", "CPU threads [default: one per physical core]", 1, 512);
+    public Option<int?> Threads { get; } = Settings.Whole("--threads", "-t", "CPU threads [default: one per physical core, fewer for a small model]", 1, 512);
 
     public Option<string?> Device { get; } = Settings.Text("--device", "NAME", "Device to run on; 'ergon devices' lists them [default: the fastest that holds the model]");
 

@@ -21,6 +21,8 @@ public sealed partial class ErgonModel : IDisposable
 {
     private const int DefaultContext = 8192, LeastContext = 256;
 
+    private const long WeightBytesPerThread = 32 << 20;
+
     // A mask is [cells, rows of a pass] in one array; half of a pass stays free for prompts however many decode.
     private const int MaxCells = (1 << 22) - 1, MaxSequencesLimit = Engine.MaxRows / 2;
 
@@ -78,7 +80,7 @@ public sealed partial class ErgonModel : IDisposable
         if (options.Logger is { } logger)
             NativeLibraries.Log = (level, text) => Forward(logger, level, text);
         var description = ModelDescription.Read(GgufFile.Open(path));
-        var threads = Ranged("threads", options.Threads ?? CpuTopology.PhysicalCores(), 1, 512);
+        var threads = Ranged("threads", options.Threads ?? DefaultThreads(description), 1, 512);
         Ranged("max-sequences", options.MaxSequences, 1, MaxSequencesLimit);
         if (options.ContextLength is { } asked)
             Ranged("ctx", asked, 1, MaxCells);
@@ -148,6 +150,11 @@ public sealed partial class ErgonModel : IDisposable
 
     private static int Ranged(string setting, int value, int min, int max) => value >= min && value <= max ? value
         : throw new ErgonException($"{setting} is {value}, but must be {min} to {max}.");
+
+    // A token reads every weight once, and all threads meet after each of some 20 operations a layer. Below
+    // this share of the weights a further thread spends more on the meetings than it saves, and on a busy
+    // machine the others wait for the one that lost its core.
+    private static int DefaultThreads(ModelDescription d) => (int)Math.Clamp(d.WeightBytes / WeightBytesPerThread, 1, CpuTopology.PhysicalCores());
 
     // The largest intermediate results of a full pass: the logits, the feed-forward block, and the residual stream a few times over.
     private static long IntermediateBytes(ModelDescription d) => 4L * Engine.MaxRows * (d.VocabularySize + (3L * d.FeedForwardLength) + (8L * d.EmbeddingLength));

@@ -25,7 +25,7 @@ public sealed record ModelOptions
     /// <summary>Positions a sequence can have; <see langword="null"/> for the least of the model's own, 8192, and what memory holds.</summary>
     public int? ContextLength { get; init; }
 
-    /// <summary>CPU threads; <see langword="null"/> for one per physical core.</summary>
+    /// <summary>CPU threads; <see langword="null"/> for one per physical core, fewer for a small model.</summary>
     public int? Threads { get; init; }
 
     /// <summary>How keys and values are stored. Default F16.</summary>
