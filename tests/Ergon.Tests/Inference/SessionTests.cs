@@ -197,21 +197,25 @@ public sealed class SessionTests : IDisposable
     [Fact]
     public async Task A_prompt_that_finds_the_cache_full_is_refused_and_the_others_go_on()
     {
-        using var model = ErgonModel.Load(_path, new ModelOptions { Threads = 1, ContextLength = 256, MaxSequences = 2, CacheLength = 256 });
+        const int positions = 4096;
+        using var model = ErgonModel.Load(new RandomModel("llama", GgmlType.F32) { Layers = 2, Context = positions }.Write(_folder.Path),
+            new ModelOptions { Threads = 1, MaxSequences = 2, CacheLength = positions });
         using var first = model.CreateSession();
         using var second = model.CreateSession();
-        Assert.Equal(5, (await Run(first, Tokens(new string('a', 200)), 5)).Length);
-        // While the first generates, there is no room for the second; once it rests, its cache gives way.
+        var large = Tokens(new string('b', positions - 100));
+        // The first goes on for thousands of tokens: meanwhile there is no room for the second.
         await using (var running = first.GenerateAsync(Tokens(new string('a', 200)), Forever).GetAsyncEnumerator())
         {
             Assert.True(await running.MoveNextAsync());
-            var error = await Assert.ThrowsAsync<ErgonException>(() => Run(second, Tokens(new string('b', 100)), 5));
-            Assert.Contains("256 positions for all sessions", error.Message, StringComparison.Ordinal);
+            var error = await Assert.ThrowsAsync<ErgonException>(() => Run(second, large, 5));
+            Assert.Contains($"{positions} positions for all sessions", error.Message, StringComparison.Ordinal);
             Assert.True(await running.MoveNextAsync());
         }
-        var alone = await Run(first, Tokens(new string('a', 200)), 5);
-        Assert.Equal(5, (await Run(second, Tokens(new string('b', 100)), 5)).Length);
-        Assert.Equal(alone, await Run(first, Tokens(new string('a', 200)), 5));
+        // Once the first rests, its cache gives way, and it starts over when it is used again.
+        var prompt = Tokens(new string('a', 200));
+        var alone = await Run(first, prompt, 5);
+        Assert.Equal(5, (await Run(second, large, 5)).Length);
+        Assert.Equal(alone, await Run(first, prompt, 5));
         Assert.Equal(0, first.Statistics!.ReusedTokens);
     }
 
