@@ -78,6 +78,10 @@ internal sealed class Graph : SafeHandle
 
     public Tensor Mul(Tensor a, Tensor b) => new(Ggml.ggml_mul(handle, a.Handle, b.Handle));
 
+    public Tensor Scale(Tensor a, float factor) => new(Ggml.ggml_scale(handle, a.Handle, factor));
+
+    public Tensor Tanh(Tensor a) => new(Ggml.ggml_tanh(handle, a.Handle));
+
     /// <summary>Rows of <paramref name="activations"/> [n_in, rows] times <paramref name="weight"/> [n_in, n_out] gives [n_out, rows].</summary>
     public Tensor MatMul(Tensor weight, Tensor activations) => new(Ggml.ggml_mul_mat(handle, weight.Handle, activations.Handle));
 
@@ -104,16 +108,22 @@ internal sealed class Graph : SafeHandle
     /// <summary>silu(gate) * up.</summary>
     public Tensor SwiGlu(Tensor gate, Tensor up) => new(Ggml.ggml_swiglu_split(handle, gate.Handle, up.Handle));
 
+    /// <summary>silu(first half of a row) * second half.</summary>
+    public Tensor SwiGlu(Tensor gateAndUp) => new(Ggml.ggml_swiglu(handle, gateAndUp.Handle));
+
+    /// <summary>gelu(gate) * up.</summary>
+    public Tensor GeGlu(Tensor gate, Tensor up) => new(Ggml.ggml_geglu_split(handle, gate.Handle, up.Handle));
+
     public Tensor Rope(Tensor a, Tensor positions, Tensor factors, in RopeParameters p) => new(Ggml.ggml_rope_ext(handle, a.Handle, positions.Handle, factors.Handle,
         p.Dimensions, (int)p.Mode, p.OriginalContext, p.FrequencyBase, p.FrequencyScale, p.ExtrapolationFactor, p.AttentionFactor, p.BetaFast, p.BetaSlow));
 
     /// <summary>
-    /// softmax(q k^T scale + mask) v with accumulation in F32: q [head_dim, rows, heads], k and v [head_dim, n_kv, kv_heads],
+    /// softmax(cap(q k^T scale) + mask) v, where cap is c tanh(x / c) or nothing for 0, with accumulation in F32: q [head_dim, rows, heads], k and v [head_dim, n_kv, kv_heads],
     /// mask F16 [n_kv, rows]; the result is [head_dim, heads, rows].
     /// </summary>
-    public Tensor FlashAttention(Tensor q, Tensor k, Tensor v, Tensor mask, float scale)
+    public Tensor FlashAttention(Tensor q, Tensor k, Tensor v, Tensor mask, float scale, float cap)
     {
-        var result = Ggml.ggml_flash_attn_ext(handle, q.Handle, k.Handle, v.Handle, mask.Handle, scale, 0, 0);
+        var result = Ggml.ggml_flash_attn_ext(handle, q.Handle, k.Handle, v.Handle, mask.Handle, scale, 0, cap);
         _ = Ggml.ggml_prec_set_acc(result, Ggml.GGML_PREC_F32);
         return new(result);
     }

@@ -44,7 +44,7 @@ internal sealed class Segment : IDisposable
             _cacheBuffer = _cacheArena.Allocate(backend.Device.BufferType, bytes);
             // Cells that were never written are masked, but 0 times NaN is NaN on devices that multiply first.
             _cacheBuffer?.Clear();
-            _lowering = new LayerGraph(model, _weights, layers, _cache);
+            _lowering = new LayerGraph(model, _weights, layers, _cache, cells);
             _allocator = new GraphAllocator(backend.Device.BufferType);
         }
         catch

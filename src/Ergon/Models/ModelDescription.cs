@@ -15,6 +15,9 @@ public sealed class ModelDescription
     private const int MaxLayers = 1024, MaxWidth = 1 << 20, MaxContext = 1 << 24, MaxVocabulary = (1 << 22) - 1;
 
     private readonly List<WeightSpec> _weights = [];
+    private readonly RopeParameters? _windowRope;
+    private readonly bool[] _windowed = [];
+    private readonly int _noRopePeriod;
 
     private ModelDescription(GgufFile file, Architecture architecture)
     {
@@ -36,8 +39,21 @@ public sealed class ModelDescription
             throw keys.Unsupported("attention.head_count_kv", $"is {HeadCountKv}, which does not divide the {HeadCount} heads");
         if (keys.Count("expert_count", 0, int.MaxValue, fallback: 0) != 0)
             throw keys.Unsupported("expert_count", "asks for a mixture of experts");
+        if (!keys.Flag("attention.causal", true))
+            throw keys.Unsupported("attention.causal", "is false: the model reads text in both directions");
+        _noRopePeriod = architecture.RopeOptional && !keys.Flag("rope.scaling.finetuned", true) ? 1 : architecture.NoRopePeriod;
         if (architecture.Rope is { } mode)
-            Rope = RopeScaling.Read(keys, mode, HeadLength, TrainingContext);
+            Rope = _windowRope = RopeScaling.Read(keys, mode, architecture.PartialRope, HeadLength, TrainingContext);
+        if (architecture.Window is { } window && keys.Count("attention.sliding_window", 0, int.MaxValue, fallback: window.Length ?? 0) is var length and > 0)
+        {
+            Window = length;
+            _windowRope = RopeScaling.OfWindow(keys, window, Rope!.Value);
+            var pattern = keys.List("attention.sliding_window_pattern", LayerCount);
+            var period = pattern is null ? keys.Count("attention.sliding_window_pattern", 0, int.MaxValue, fallback: window.Period) : 0;
+            // A period of 0 means that all layers have a window, as in llama.cpp.
+            _windowed = [.. Enumerable.Range(0, LayerCount).Select(i => pattern is null ? period == 0 || i % period < period - 1 : pattern[i] != 0)];
+        }
+        Multipliers = Multipliers.Read(keys, architecture, LayerCount, EmbeddingLength, HeadCount, HeadLength);
 
         var rows = Tensor(WeightRole.TokenEmbedding, -1).Ne[1];
         VocabularySize = rows <= MaxVocabulary ? (int)rows
@@ -88,8 +104,20 @@ public sealed class ModelDescription
 
     internal float NormEpsilon { get; }
 
-    /// <summary>Rotary positions; <see langword="null"/> where positions are learned.</summary>
+    /// <summary>Rotary positions of layers that look at everything; <see langword="null"/> where positions are learned.</summary>
     internal RopeParameters? Rope { get; }
+
+    /// <summary>Rotary positions of a layer; <see langword="null"/> where it has none.</summary>
+    internal RopeParameters? RopeOf(int layer) =>
+        _noRopePeriod > 0 && (layer + 1) % _noRopePeriod == 0 ? null : HasWindow(layer) ? _windowRope : Rope;
+
+    /// <summary>Positions that the layers with a window look back over, their own included; 0 where no layer has one.</summary>
+    internal int Window { get; }
+
+    /// <summary>Whether a layer looks back over <see cref="Window"/> positions only.</summary>
+    internal bool HasWindow(int layer) => Window > 0 && _windowed[layer];
+
+    internal Multipliers Multipliers { get; }
 
     /// <summary>Every weight that the graph uses. A tied output stands twice, once for each use.</summary>
     internal IReadOnlyList<WeightSpec> Weights => _weights;
@@ -111,12 +139,18 @@ public sealed class ModelDescription
         long embd = EmbeddingLength, ff = FeedForwardLength, q = (long)HeadLength * HeadCount, kv = (long)HeadLength * HeadCountKv;
         var normBias = Architecture.Norm == NormKind.Layer;
         var biasRequired = Architecture.BiasesRequired;
+        bool before = Architecture.NormPlaces.HasFlag(NormPlaces.Before), after = Architecture.NormPlaces.HasFlag(NormPlaces.After);
 
         Add(WeightRole.TokenEmbedding, -1, [embd, VocabularySize]);
         if (Architecture.Rope is null)
             Add(WeightRole.PositionEmbedding, -1, [embd, TrainingContext]);
         if (Architecture.RopeFactors)
-            Add(WeightRole.RopeFactors, -1, [Rope!.Value.Dimensions / 2], required: false);
+        {
+            long[] factors = [Rope!.Value.Dimensions / 2];
+            Add(WeightRole.RopeFactors, -1, factors, required: false);
+            if (Add(WeightRole.RopeFactorsLong, -1, factors, required: false))
+                Add(WeightRole.RopeFactorsShort, -1, factors);
+        }
         AddNorm(WeightRole.OutputNorm, WeightRole.OutputNormBias, -1);
         if (!Add(WeightRole.Output, -1, [embd, VocabularySize], required: false))
             _weights.Add(new WeightSpec(WeightRole.Output, -1, WeightSpec.NameOf(WeightRole.TokenEmbedding, -1)));
@@ -124,8 +158,10 @@ public sealed class ModelDescription
 
         for (var layer = 0; layer < LayerCount; layer++)
         {
-            AddNorm(WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
-            if (File.FindTensor(WeightSpec.NameOf(WeightRole.FusedQkv, layer)) is not null)
+            if (before)
+                AddNorm(WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
+            // A norm over all heads of a row needs them in a matrix of their own.
+            if (Architecture.QueryKeyNorm != QueryKeyNorm.Rows && File.FindTensor(WeightSpec.NameOf(WeightRole.FusedQkv, layer)) is not null)
             {
                 AddMatrix(WeightRole.FusedQkv, WeightRole.FusedQkvBias, embd, q + (2 * kv));
             }
@@ -135,12 +171,23 @@ public sealed class ModelDescription
                 AddMatrix(WeightRole.Key, WeightRole.KeyBias, embd, kv);
                 AddMatrix(WeightRole.Value, WeightRole.ValueBias, embd, kv);
             }
+            if (Architecture.QueryKeyNorm != QueryKeyNorm.None)
+            {
+                var heads = Architecture.QueryKeyNorm == QueryKeyNorm.Heads;
+                Add(WeightRole.QueryNorm, layer, [heads ? HeadLength : q]);
+                Add(WeightRole.KeyNorm, layer, [heads ? HeadLength : kv]);
+            }
             AddMatrix(WeightRole.AttentionOutput, WeightRole.AttentionOutputBias, q, embd);
-            AddNorm(WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
-            if (Architecture.Activation == Activation.SwiGlu)
+            if (after)
+                Add(WeightRole.AttentionPostNorm, layer, [embd]);
+            if (before)
+                AddNorm(WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
+            if (Architecture.Activation is Activation.SwiGlu or Activation.GeGlu)
                 AddMatrix(WeightRole.Gate, WeightRole.GateBias, embd, ff);
-            AddMatrix(WeightRole.Up, WeightRole.UpBias, embd, ff);
+            AddMatrix(WeightRole.Up, WeightRole.UpBias, embd, Architecture.Activation == Activation.FusedSwiGlu ? 2 * ff : ff);
             AddMatrix(WeightRole.Down, WeightRole.DownBias, ff, embd);
+            if (after)
+                Add(WeightRole.FeedForwardPostNorm, layer, [embd]);
 
             void AddMatrix(WeightRole weight, WeightRole bias, long from, long to)
             {
