@@ -75,6 +75,13 @@ internal static unsafe partial class Ggml
     [LibraryImport(Base)] internal static partial nint ggml_scale(nint ctx, nint a, float s);
     [LibraryImport(Base)] internal static partial nint ggml_tanh(nint ctx, nint a);
     [LibraryImport(Base)] internal static partial nint ggml_mul_mat(nint ctx, nint a, nint b);
+    [LibraryImport(Base)] internal static partial nint ggml_mul_mat_id(nint ctx, nint @as, nint b, nint ids);
+    [LibraryImport(Base)] internal static partial nint ggml_div(nint ctx, nint a, nint b);
+    [LibraryImport(Base)] internal static partial nint ggml_clamp(nint ctx, nint a, float min, float max);
+    [LibraryImport(Base)] internal static partial nint ggml_sum_rows(nint ctx, nint a);
+    [LibraryImport(Base)] internal static partial nint ggml_soft_max(nint ctx, nint a);
+    [LibraryImport(Base)] internal static partial nint ggml_argsort_top_k(nint ctx, nint a, int k);
+    [LibraryImport(Base)] internal static partial nint ggml_cont(nint ctx, nint a);
     [LibraryImport(Base)] internal static partial nint ggml_norm(nint ctx, nint a, float eps);
     [LibraryImport(Base)] internal static partial nint ggml_rms_norm(nint ctx, nint a, float eps);
     [LibraryImport(Base)] internal static partial nint ggml_get_rows(nint ctx, nint a, nint b);

@@ -85,6 +85,25 @@ internal sealed class Graph : SafeHandle
     /// <summary>Rows of <paramref name="activations"/> [n_in, rows] times <paramref name="weight"/> [n_in, n_out] gives [n_out, rows].</summary>
     public Tensor MatMul(Tensor weight, Tensor activations) => new(Ggml.ggml_mul_mat(handle, weight.Handle, activations.Handle));
 
+    /// <summary>
+    /// A product with matrices chosen for each row: <paramref name="weights"/> [n_in, n_out, experts] and
+    /// <paramref name="activations"/> [n_in, used or 1, rows] by <paramref name="chosen"/> I32 [used, rows] give [n_out, used, rows].
+    /// </summary>
+    public Tensor MatMul(Tensor weights, Tensor activations, Tensor chosen) => new(Ggml.ggml_mul_mat_id(handle, weights.Handle, activations.Handle, chosen.Handle));
+
+    public Tensor Div(Tensor a, Tensor b) => new(Ggml.ggml_div(handle, a.Handle, b.Handle));
+
+    public Tensor Clamp(Tensor a, float min, float max) => new(Ggml.ggml_clamp(handle, a.Handle, min, max));
+
+    public Tensor SumRows(Tensor a) => new(Ggml.ggml_sum_rows(handle, a.Handle));
+
+    public Tensor SoftMax(Tensor a) => new(Ggml.ggml_soft_max(handle, a.Handle));
+
+    /// <summary>Where in each row its <paramref name="count"/> largest values stand, the largest first.</summary>
+    public Tensor Largest(Tensor a, int count) => new(Ggml.ggml_argsort_top_k(handle, a.Handle, count));
+
+    public Tensor Contiguous(Tensor a) => new(Ggml.ggml_cont(handle, a.Handle));
+
     public Tensor Norm(Tensor a, float epsilon) => new(Ggml.ggml_norm(handle, a.Handle, epsilon));
 
     public Tensor RmsNorm(Tensor a, float epsilon) => new(Ggml.ggml_rms_norm(handle, a.Handle, epsilon));

@@ -10,7 +10,7 @@ namespace Ergon.Inference;
 /// </summary>
 internal sealed class LayerGraph : IDisposable
 {
-    // A layer makes about 55 tensors with all biases and norms present.
+    // A layer makes about 55 tensors with all biases and norms present, and two for each expert that a row takes.
     private const int TensorsPerLayer = 64, TensorsBeside = 64;
 
     private readonly ModelDescription _model;
@@ -29,7 +29,7 @@ internal sealed class LayerGraph : IDisposable
     public LayerGraph(ModelDescription model, Weights weights, LayerRange layers, (Tensor Keys, Tensor Values)[] cache, int cells)
     {
         (_model, _weights, _layers, _cache, _cells) = (model, weights, layers, cache, cells);
-        Graph = new Graph((layers.Count * TensorsPerLayer) + TensorsBeside);
+        Graph = new Graph((layers.Count * (TensorsPerLayer + (2 * model.ExpertsUsed))) + TensorsBeside);
     }
 
     public Graph Graph { get; }
@@ -155,6 +155,11 @@ internal sealed class LayerGraph : IDisposable
     private Tensor FeedForward(Tensor x, int layer)
     {
         var y = NormBefore(x, WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
+        return AddBlock(x, _model.ExpertCount > 0 ? Experts(y, layer) : Dense(y, layer), WeightRole.FeedForwardPostNorm, layer);
+    }
+
+    private Tensor Dense(Tensor y, int layer)
+    {
         var up = Matrix(y, WeightRole.Up, WeightRole.UpBias, layer);
         var inner = _model.Architecture.Activation switch
         {
@@ -163,7 +168,38 @@ internal sealed class LayerGraph : IDisposable
             Activation.FusedSwiGlu => Graph.SwiGlu(up),
             _ => Graph.Gelu(up),
         };
-        return AddBlock(x, Matrix(inner, WeightRole.Down, WeightRole.DownBias, layer), WeightRole.FeedForwardPostNorm, layer);
+        return Matrix(inner, WeightRole.Down, WeightRole.DownBias, layer);
+    }
+
+    // Each row takes the experts that the router finds likeliest, and of each as much as its share of their probability.
+    private Tensor Experts(Tensor y, int layer)
+    {
+        long experts = _model.ExpertCount, used = _model.ExpertsUsed, width = y.Ne(0), rows = y.Ne(1);
+        var probabilities = Graph.SoftMax(Graph.MatMul(_weights[WeightRole.Router, layer], y));
+        var chosen = Graph.Largest(probabilities, _model.ExpertsUsed); // [used, rows]
+        var shares = Graph.Reshape(Graph.GetRows(Graph.Reshape(probabilities, 1, experts, rows), chosen), used, rows);
+        // llama.cpp's guard against a division by zero: the least normal number of F16.
+        shares = Graph.Div(shares, Graph.Clamp(Graph.SumRows(shares), 6.103515625e-5f, float.PositiveInfinity));
+        shares = Graph.Reshape(shares, 1, used, rows);
+        Graph.Expand(shares);
+
+        y = Graph.Reshape(y, width, 1, rows);
+        var up = Graph.MatMul(_weights[WeightRole.UpExperts, layer], y, chosen);
+        var inner = Graph.SwiGlu(Graph.MatMul(_weights[WeightRole.GateExperts, layer], y, chosen), up);
+        var outputs = Graph.Mul(Graph.MatMul(_weights[WeightRole.DownExperts, layer], inner, chosen), shares); // [n_embd, used, rows]
+        Graph.Expand(outputs);
+
+        // All views before the first addition, so that no addition stands between them in the graph.
+        var parts = new Tensor[used];
+        for (var i = 0; i < used; i++)
+        {
+            parts[i] = Graph.View(outputs, width, rows, outputs.Nb(2), i * outputs.Nb(1));
+            Graph.Expand(parts[i]);
+        }
+        var sum = parts[0];
+        foreach (var part in parts.AsSpan(1))
+            Graph.Expand(sum = Graph.Add(sum, part));
+        return used == 1 ? Graph.Contiguous(sum) : sum;
     }
 
     // The residual stream with what a block made of it.

@@ -79,6 +79,9 @@ internal sealed record Architecture
 
     public Activation Activation { get; init; } = Activation.SwiGlu;
 
+    /// <summary>Whether each feed-forward block is a choice of experts.</summary>
+    public bool Experts { get; init; }
+
     /// <summary>How rotary positions pair up; <see langword="null"/> where positions are learned and added to the embedding.</summary>
     public required RopeMode? Rope { get; init; }
 
@@ -123,6 +126,7 @@ internal sealed record Architecture
         new() { Name = "llama", Rope = RopeMode.Normal, RopeFactors = true },
         new() { Name = "qwen2", Rope = RopeMode.NeoX },
         new() { Name = "qwen3", Rope = RopeMode.NeoX, QueryKeyNorm = QueryKeyNorm.Heads },
+        new() { Name = "qwen3moe", Rope = RopeMode.NeoX, QueryKeyNorm = QueryKeyNorm.Heads, Experts = true },
         new() { Name = "granite", Rope = RopeMode.Normal, RopeFactors = true, RopeOptional = true, Multipliers = true },
         new() { Name = "phi3", Rope = RopeMode.NeoX, RopeFactors = true, PartialRope = true, Activation = Activation.FusedSwiGlu, ScalesQueries = true },
         new()

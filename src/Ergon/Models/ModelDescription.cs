@@ -12,7 +12,7 @@ public sealed class ModelDescription
 {
     // A position or a row index is an I32 in ggml, and logits are counted [n_vocab, rows] in one array of
     // at most 512 rows: these bounds keep all products in range.
-    private const int MaxLayers = 1024, MaxWidth = 1 << 20, MaxContext = 1 << 24, MaxVocabulary = (1 << 22) - 1;
+    private const int MaxLayers = 1024, MaxWidth = 1 << 20, MaxContext = 1 << 24, MaxVocabulary = (1 << 22) - 1, MaxExperts = 1024;
 
     private readonly List<WeightSpec> _weights = [];
     private readonly RopeParameters? _windowRope;
@@ -27,7 +27,6 @@ public sealed class ModelDescription
         Name = keys.Text("general.name") ?? System.IO.Path.GetFileNameWithoutExtension(file.Path);
         LayerCount = keys.Count("block_count", 1, MaxLayers);
         EmbeddingLength = keys.Count("embedding_length", 1, MaxWidth);
-        FeedForwardLength = keys.Count("feed_forward_length", 1, MaxWidth);
         HeadCount = keys.Count("attention.head_count", 1, EmbeddingLength);
         HeadCountKv = keys.Count("attention.head_count_kv", 1, HeadCount, fallback: HeadCount);
         TrainingContext = keys.Count("context_length", 1, MaxContext);
@@ -37,8 +36,21 @@ public sealed class ModelDescription
             throw keys.Unsupported("attention.value_length", "differs from attention.key_length");
         if (HeadCount % HeadCountKv != 0)
             throw keys.Unsupported("attention.head_count_kv", $"is {HeadCountKv}, which does not divide the {HeadCount} heads");
-        if (keys.Count("expert_count", 0, int.MaxValue, fallback: 0) != 0)
+        if (architecture.Experts)
+        {
+            ExpertCount = keys.Count("expert_count", 1, MaxExperts);
+            ExpertsUsed = keys.Count("expert_used_count", 1, ExpertCount);
+            FeedForwardLength = keys.Count("expert_feed_forward_length", 0, MaxWidth, fallback: 0);
+            if (keys.Count("expert_group_count", 0, int.MaxValue, fallback: 0) > 1)
+                throw keys.Unsupported("expert_group_count", "chooses experts by groups");
+        }
+        else if (keys.Count("expert_count", 0, int.MaxValue, fallback: 0) != 0)
+        {
             throw keys.Unsupported("expert_count", "asks for a mixture of experts");
+        }
+        // Experts share the width of a whole block where they have none of their own.
+        if (FeedForwardLength == 0)
+            FeedForwardLength = keys.Count("feed_forward_length", Math.Max(1, ExpertsUsed), MaxWidth) / Math.Max(1, ExpertsUsed);
         if (!keys.Flag("attention.causal", true))
             throw keys.Unsupported("attention.causal", "is false: the model reads text in both directions");
         _noRopePeriod = architecture.RopeOptional && !keys.Flag("rope.scaling.finetuned", true) ? 1 : architecture.NoRopePeriod;
@@ -76,8 +88,14 @@ public sealed class ModelDescription
     /// <summary>Width of the residual stream, <c>n_embd</c>.</summary>
     public int EmbeddingLength { get; }
 
-    /// <summary>Width of the feed-forward blocks, <c>n_ff</c>.</summary>
+    /// <summary>Width of the feed-forward blocks, <c>n_ff</c>, or of each expert.</summary>
     public int FeedForwardLength { get; }
+
+    /// <summary>Experts a layer; 0 where every row takes the whole feed-forward block.</summary>
+    public int ExpertCount { get; }
+
+    /// <summary>Experts that a row takes.</summary>
+    public int ExpertsUsed { get; }
 
     /// <summary>Query heads a layer.</summary>
     public int HeadCount { get; }
@@ -182,10 +200,20 @@ public sealed class ModelDescription
                 Add(WeightRole.AttentionPostNorm, layer, [embd]);
             if (before)
                 AddNorm(WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
-            if (Architecture.Activation is Activation.SwiGlu or Activation.GeGlu)
-                AddMatrix(WeightRole.Gate, WeightRole.GateBias, embd, ff);
-            AddMatrix(WeightRole.Up, WeightRole.UpBias, embd, Architecture.Activation == Activation.FusedSwiGlu ? 2 * ff : ff);
-            AddMatrix(WeightRole.Down, WeightRole.DownBias, ff, embd);
+            if (ExpertCount > 0)
+            {
+                Add(WeightRole.Router, layer, [embd, ExpertCount]);
+                Add(WeightRole.GateExperts, layer, [embd, ff, ExpertCount]);
+                Add(WeightRole.UpExperts, layer, [embd, ff, ExpertCount]);
+                Add(WeightRole.DownExperts, layer, [ff, embd, ExpertCount]);
+            }
+            else
+            {
+                if (Architecture.Activation is Activation.SwiGlu or Activation.GeGlu)
+                    AddMatrix(WeightRole.Gate, WeightRole.GateBias, embd, ff);
+                AddMatrix(WeightRole.Up, WeightRole.UpBias, embd, Architecture.Activation == Activation.FusedSwiGlu ? 2 * ff : ff);
+                AddMatrix(WeightRole.Down, WeightRole.DownBias, ff, embd);
+            }
             if (after)
                 Add(WeightRole.FeedForwardPostNorm, layer, [embd]);
 

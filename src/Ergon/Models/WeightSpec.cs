@@ -36,6 +36,10 @@ internal enum WeightRole
     UpBias,
     Down,
     DownBias,
+    Router,
+    GateExperts,
+    UpExperts,
+    DownExperts,
 }
 
 /// <summary>A weight that a model has: where its tensor lies and what it is for.</summary>
@@ -44,9 +48,12 @@ internal enum WeightRole
 /// <param name="TensorName">The tensor's name in the file.</param>
 internal readonly record struct WeightSpec(WeightRole Role, int Layer, string TensorName)
 {
-    /// <summary>The weights that activations are multiplied by; only these may be repacked.</summary>
-    public bool IsMatrix => Role is WeightRole.Output or WeightRole.Query or WeightRole.Key or WeightRole.Value
+    /// <summary>The matrices that activations are multiplied by, which alone may be repacked.</summary>
+    public bool IsMatrix => IsExperts || Role is WeightRole.Router or WeightRole.Output or WeightRole.Query or WeightRole.Key or WeightRole.Value
         or WeightRole.FusedQkv or WeightRole.AttentionOutput or WeightRole.Gate or WeightRole.Up or WeightRole.Down;
+
+    /// <summary>Whether the weight is a matrix for each expert, of which a row uses some.</summary>
+    public bool IsExperts => Role is WeightRole.GateExperts or WeightRole.UpExperts or WeightRole.DownExperts;
 
     /// <summary>The GGUF name of a role's tensor.</summary>
     public static string NameOf(WeightRole role, int layer) => role switch
@@ -86,6 +93,10 @@ internal readonly record struct WeightSpec(WeightRole Role, int Layer, string Te
             WeightRole.UpBias => "ffn_up.bias",
             WeightRole.Down => "ffn_down.weight",
             WeightRole.DownBias => "ffn_down.bias",
+            WeightRole.Router => "ffn_gate_inp.weight",
+            WeightRole.GateExperts => "ffn_gate_exps.weight",
+            WeightRole.UpExperts => "ffn_up_exps.weight",
+            WeightRole.DownExperts => "ffn_down_exps.weight",
             _ => throw new ArgumentOutOfRangeException(nameof(role)),
         },
     };

@@ -26,7 +26,7 @@ public sealed class EngineMutationTests(ITestOutputHelper output) : IDisposable
     [InlineData("granite", GgmlType.F32)]
     [InlineData("phi3", GgmlType.Q4_0)]
     [InlineData("gemma2", GgmlType.Q8_0)]
-    [InlineData("olmo2", GgmlType.F32)]
+    [InlineData("qwen3moe", GgmlType.Q4_0)]
     public async Task A_mutant_runs_or_is_refused(string architecture, GgmlType type)
     {
         var whole = File.ReadAllBytes(new RandomModel(architecture, type) { Layers = 1 }.Write(_folder.Path));

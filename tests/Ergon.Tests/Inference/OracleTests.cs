@@ -42,6 +42,8 @@ public sealed class OracleTests : IDisposable
         { "qwen3", "long heads" },
         { "qwen3", "fused qkv" },
         { "qwen3", "yarn" },
+        { "qwen3moe", "one expert" },
+        { "qwen3moe", "all experts, of a width that follows from the whole" },
         { "granite", "no multipliers" },
         { "granite", "no positions" },
         { "granite", "rope factors" },
@@ -82,6 +84,11 @@ public sealed class OracleTests : IDisposable
             "long heads" => plain with { HeadLength = 128 },
             "fused qkv" => plain with { FusedQkv = true },
             "a window that the family ignores" => plain with { Keys = new() { ["attention.sliding_window"] = 40u } },
+            "one expert" => plain with { Keys = new() { ["expert_used_count"] = 1u } },
+            "all experts, of a width that follows from the whole" => plain with
+            {
+                Keys = new() { ["expert_used_count"] = 8u, ["expert_feed_forward_length"] = 0u, ["feed_forward_length"] = 8u * 512 },
+            },
             "no multipliers" => plain with { Keys = new() { ["attention.scale"] = 0f, ["embedding_scale"] = 0f, ["residual_scale"] = 0f, ["logit_scale"] = 1f } },
             "no positions" => plain with { Keys = new() { ["rope.scaling.finetuned"] = false } },
             "short factors" or "long factors" => plain with

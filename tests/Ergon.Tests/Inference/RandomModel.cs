@@ -23,7 +23,7 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
     /// <summary>Hyperparameters beside the usual ones, or instead of them: numbers, bools, texts or lists, without the architecture.</summary>
     public Dictionary<string, object> Keys { get; init; } = [];
 
-    private const int Vocabulary = 320;
+    private const int Vocabulary = 320, Experts = 8;
 
     private Architecture Family => Ergon.Models.Architecture.Find(Architecture)!;
 
@@ -78,10 +78,20 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
                 Norm(block + "post_attention_norm");
             if (norms.HasFlag(NormPlaces.Before))
                 Norm(block + "ffn_norm");
-            if (Family.Activation is Activation.SwiGlu or Activation.GeGlu)
-                Matrix(block + "ffn_gate.weight", Embedding, FeedForward);
-            Biased(block + "ffn_up", Embedding, Family.Activation == Activation.FusedSwiGlu ? 2 * FeedForward : FeedForward, learned);
-            Biased(block + "ffn_down", FeedForward, Embedding, learned);
+            if (Family.Experts)
+            {
+                Matrix(block + "ffn_gate_inp.weight", Embedding, Experts, GgmlType.F32);
+                Matrix(block + "ffn_gate_exps.weight", Embedding, FeedForward, count: Experts);
+                Matrix(block + "ffn_up_exps.weight", Embedding, FeedForward, count: Experts);
+                Matrix(block + "ffn_down_exps.weight", FeedForward, Embedding, count: Experts);
+            }
+            else
+            {
+                if (Family.Activation is Activation.SwiGlu or Activation.GeGlu)
+                    Matrix(block + "ffn_gate.weight", Embedding, FeedForward);
+                Biased(block + "ffn_up", Embedding, Family.Activation == Activation.FusedSwiGlu ? 2 * FeedForward : FeedForward, learned);
+                Biased(block + "ffn_down", FeedForward, Embedding, learned);
+            }
             if (norms.HasFlag(NormPlaces.After))
                 Norm(block + "post_ffw_norm");
         }
@@ -114,8 +124,9 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
         }
         void Vector(string name, int n, float mean, float spread) =>
             w.AddTensor(name, GgmlType.F32, [n], Quantizer.Quantize(GgmlType.F32, Values(n, mean, spread), n));
-        void Matrix(string name, int from, int to, GgmlType? type = null) =>
-            w.AddTensor(name, type ?? Type, [from, to], Quantizer.Quantize(type ?? Type, Values(from * to, 0, 1.5f / MathF.Sqrt(from)), from));
+        void Matrix(string name, int from, int to, GgmlType? type = null, int count = 1) =>
+            w.AddTensor(name, type ?? Type, [from, to, .. count > 1 ? [count] : Array.Empty<long>()],
+                Quantizer.Quantize(type ?? Type, Values(from * to * count, 0, 1.5f / MathF.Sqrt(from)), from));
         float[] Values(int count, float mean, float spread) => [.. Enumerable.Range(0, count).Select(_ => mean + (spread * ((2 * random.NextSingle()) - 1)))];
     }
 
@@ -137,6 +148,8 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
             keys["rope.freq_base"] = 10000f;
         if (Family.Window is not null)
             (keys["attention.sliding_window"], keys["attention.sliding_window_pattern"], keys["rope.freq_base"]) = (40u, 2u, 20000f);
+        if (Family.Experts)
+            (keys["expert_count"], keys["expert_used_count"], keys["expert_feed_forward_length"]) = ((uint)Experts, 3u, (uint)FeedForward);
         if (Family.Multipliers)
             (keys["attention.scale"], keys["embedding_scale"], keys["residual_scale"], keys["logit_scale"]) = (0.1f, 12f, 0.22f, 8f);
         foreach (var (key, value) in Keys)

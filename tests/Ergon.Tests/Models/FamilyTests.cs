@@ -19,6 +19,8 @@ public sealed class FamilyTests : IDisposable
         { "llama", "expert_count", 8u },
         { "llama", "rope.scaling.type", "dynamic" },
         { "qwen3", "rope.dimension_count", 32u },
+        { "qwen3moe", "expert_group_count", 2u },
+        { "qwen3moe", "expert_used_count", new[] { 3, 3, 3 } },
     };
 
     [Theory]
@@ -37,6 +39,9 @@ public sealed class FamilyTests : IDisposable
         { "olmo2", "attention.sliding_window_pattern", new[] { true, false } },
         { "olmo2", "attention.key_length", 32u },
         { "phi3", "rope.dimension_count", 128u },
+        { "qwen3moe", "expert_count", 0u },
+        { "qwen3moe", "expert_count", 9u },
+        { "qwen3moe", "expert_used_count", 9u },
     };
 
     [Theory]
