@@ -102,6 +102,9 @@ internal sealed class Graph : SafeHandle
     /// <summary>Where in each row its <paramref name="count"/> largest values stand, the largest first.</summary>
     public Tensor Largest(Tensor a, int count) => new(Ggml.ggml_argsort_top_k(handle, a.Handle, count));
 
+    /// <summary>Sum of products along dimension 0: windows [length, n, rows] with a kernel [length, n] give [n, 1, rows].</summary>
+    public Tensor Convolve(Tensor windows, Tensor kernel) => new(Ggml.ggml_ssm_conv(handle, windows.Handle, kernel.Handle));
+
     public Tensor Contiguous(Tensor a) => new(Ggml.ggml_cont(handle, a.Handle));
 
     public Tensor Norm(Tensor a, float epsilon) => new(Ggml.ggml_norm(handle, a.Handle, epsilon));

@@ -16,7 +16,7 @@ internal sealed class LayerGraph : IDisposable
     private readonly ModelDescription _model;
     private readonly Weights _weights;
     private readonly LayerRange _layers;
-    private readonly (Tensor Keys, Tensor Values)[] _cache; // [n_embd_kv, n_cells] a layer
+    private readonly LayerCache[] _cache;
     private readonly int _cells;
     private Tensor _tokens; // [rows]
     private Tensor _residual; // [n_embd, rows]
@@ -24,9 +24,10 @@ internal sealed class LayerGraph : IDisposable
     private Tensor _writeCells; // [rows]
     private Tensor _mask; // [extent, rows]
     private Tensor _windowMask; // [extent, rows]
+    private Tensor _historyCells; // [convolution length * rows]
     private Tensor _outputRows; // [outputs]
 
-    public LayerGraph(ModelDescription model, Weights weights, LayerRange layers, (Tensor Keys, Tensor Values)[] cache, int cells)
+    public LayerGraph(ModelDescription model, Weights weights, LayerRange layers, LayerCache[] cache, int cells)
     {
         (_model, _weights, _layers, _cache, _cells) = (model, weights, layers, cache, cells);
         Graph = new Graph((layers.Count * (TensorsPerLayer + (2 * model.ExpertsUsed))) + TensorsBeside);
@@ -44,22 +45,23 @@ internal sealed class LayerGraph : IDisposable
     {
         Graph.Reset();
         // Inputs that no operation reads have no memory, so those that not every graph reads are made on first use.
-        _tokens = _residual = _positions = _writeCells = _mask = _windowMask = _outputRows = Result = default;
+        _tokens = _residual = _positions = _writeCells = _mask = _windowMask = _historyCells = _outputRows = Result = default;
         if (EndsLayers && outputs > 0 && outputs < rows)
             _outputRows = Graph.Input(GgmlType.I32, outputs);
 
         var x = _layers.Embedding ? Embed(rows) : _residual = Graph.Input(GgmlType.F32, _model.EmbeddingLength, _layers.Count > 0 ? rows : outputs);
         for (var layer = _layers.First; layer < _layers.End; layer++)
         {
-            var q = QueryKeyValue(x, layer, rows);
-            // Nobody will look at the last layer's result: writing its keys and values was all.
+            var convolved = _model.Layers.HasConvolution(layer);
+            var begun = convolved ? GateAndHistory(x, layer, rows) : QueryKeyValue(x, layer, rows);
+            // Nobody will look at the last layer's result: writing to the cache was all.
             if (outputs == 0 && layer == _model.LayerCount - 1)
                 return;
-            var attended = Attend(q, layer, rows, extent);
-            // Only the rows that want logits go on after the last attention.
+            var mixed = convolved ? Convolve(begun, layer, rows) : Attend(begun, layer, rows, extent);
+            // Only the rows that want logits go on after the last look at others.
             if (!_outputRows.IsNull && layer == _model.LayerCount - 1)
-                (attended, x) = (Graph.GetRows(attended, _outputRows), Graph.GetRows(x, _outputRows));
-            x = FeedForward(AddBlock(x, attended, WeightRole.AttentionPostNorm, layer), layer);
+                (mixed, x) = (Graph.GetRows(mixed, _outputRows), Graph.GetRows(x, _outputRows));
+            x = FeedForward(AddBlock(x, mixed, WeightRole.AttentionPostNorm, layer), layer);
         }
         Result = Graph.Output(_layers.Head ? Head(x) : x);
     }
@@ -80,6 +82,8 @@ internal sealed class LayerGraph : IDisposable
             _mask.Set(pass.Mask);
         if (!_windowMask.IsNull)
             _windowMask.Set(pass.WindowMask);
+        if (!_historyCells.IsNull)
+            _historyCells.Set(pass.HistoryCells);
         if (!_outputRows.IsNull)
             _outputRows.Set<int>(pass.OutputRows.AsSpan(0, pass.Outputs));
     }
@@ -119,7 +123,7 @@ internal sealed class LayerGraph : IDisposable
         }
         if (norm == QueryKeyNorm.Heads)
             (q, k) = (Norm(q, WeightRole.QueryNorm, layer), Norm(k, WeightRole.KeyNorm, layer));
-        if (_model.RopeOf(layer) is { } rope)
+        if (_model.Layers.RopeOf(layer) is { } rope)
         {
             var (positions, factors) = (Positions(rows), RopeFactors(rope));
             q = Graph.Rope(q, positions, factors, rope);
@@ -129,27 +133,55 @@ internal sealed class LayerGraph : IDisposable
         Graph.Expand(q);
         Graph.Expand(v);
         Graph.Expand(k);
-        var (keys, values) = _cache[layer - _layers.First];
-        if (_writeCells.IsNull)
-            _writeCells = Graph.Input(GgmlType.I64, rows);
+        var cache = _cache[layer - _layers.First];
         var width = length * headsKv;
-        Graph.Expand(Graph.SetRows(keys, Graph.View(k, width, rows, k.Nb(2)), _writeCells));
-        Graph.Expand(Graph.SetRows(values, Graph.View(v, width, rows, v.Nb(2)), _writeCells));
+        Write(cache.Keys, Graph.View(k, width, rows, k.Nb(2)));
+        Write(cache.Values, Graph.View(v, width, rows, v.Nb(2)));
         return q;
+    }
+
+    private void Write(Tensor cache, Tensor rows)
+    {
+        if (_writeCells.IsNull)
+            _writeCells = Graph.Input(GgmlType.I64, rows.Ne(1));
+        Graph.Expand(Graph.SetRows(cache, rows, _writeCells));
+    }
+
+    // Writes what the layer's convolution reads, now and for later positions, and returns the gate of its result [n_embd, rows].
+    private Tensor GateAndHistory(Tensor x, int layer, int rows)
+    {
+        var y = NormBefore(x, WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
+        var three = Graph.MatMul(_weights[WeightRole.ConvolutionInput, layer], y);
+        long width = _model.EmbeddingLength, row = three.Nb(1);
+        Write(_cache[layer - _layers.First].History, Graph.Mul(Part(0), Part(2)));
+        return Part(1);
+
+        Tensor Part(int i) => Graph.View(three, width, rows, row, i * width * sizeof(float));
+    }
+
+    // Every row gathers the cells of its own last positions, so rows of any sequences may stand in a pass.
+    private Tensor Convolve(Tensor gate, int layer, int rows)
+    {
+        long width = _model.EmbeddingLength, length = _model.Layers.ConvolutionLength;
+        if (_historyCells.IsNull)
+            _historyCells = Graph.Input(GgmlType.I32, length * rows);
+        var history = Graph.Reshape(Graph.GetRows(_cache[layer - _layers.First].History, _historyCells), width, length, rows);
+        var convolved = Graph.Convolve(Graph.Contiguous(Graph.Permute(history, 1, 0, 2, 3)), _weights[WeightRole.ConvolutionKernel, layer]);
+        return Graph.MatMul(_weights[WeightRole.ConvolutionOutput, layer], Graph.Mul(gate, Graph.Reshape(convolved, width, rows)));
     }
 
     private Tensor Attend(Tensor q, int layer, int rows, int extent)
     {
-        var (keys, values) = _cache[layer - _layers.First];
-        ref var mask = ref _model.HasWindow(layer) ? ref _windowMask : ref _mask;
+        var cache = _cache[layer - _layers.First];
+        ref var mask = ref _model.Layers.HasWindow(layer) ? ref _windowMask : ref _mask;
         if (mask.IsNull)
             mask = Graph.Input(GgmlType.F16, extent, rows);
-        var attended = Graph.FlashAttention(Graph.Permute(q, 0, 2, 1, 3), Cached(keys), Cached(values), mask, _model.Multipliers.Attention, _model.Multipliers.AttentionCap);
+        var attended = Graph.FlashAttention(Graph.Permute(q, 0, 2, 1, 3), Cached(cache.Keys), Cached(cache.Values), mask, _model.Multipliers.Attention, _model.Multipliers.AttentionCap);
         return Matrix(Graph.Reshape(attended, (long)_model.HeadLength * _model.HeadCount, rows), WeightRole.AttentionOutput, WeightRole.AttentionOutputBias, layer);
 
         // [head_length, extent, kv_heads]
-        Tensor Cached(Tensor cache) => Graph.Permute(
-            Graph.View(cache, _model.HeadLength, _model.HeadCountKv, extent, cache.Nb(1) / _model.HeadCountKv, cache.Nb(1)), 0, 2, 1, 3);
+        Tensor Cached(Tensor all) => Graph.Permute(
+            Graph.View(all, _model.HeadLength, _model.HeadCountKv, extent, all.Nb(1) / _model.HeadCountKv, all.Nb(1)), 0, 2, 1, 3);
     }
 
     private Tensor FeedForward(Tensor x, int layer)

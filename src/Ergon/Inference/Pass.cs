@@ -13,14 +13,17 @@ internal sealed class Pass
     // libllama pads by the same number, which bit-identical results depend on.
     private const int ExtentStep = 256;
 
-    private readonly int _window;
+    private readonly int _window, _convolution;
+    private readonly int[] _historyCells;
     private Half[] _mask = [], _windowMask = [];
 
     /// <param name="maxRows">Rows that a pass can have.</param>
     /// <param name="window">Positions that layers with a window look back over; 0 where no layer has one.</param>
-    public Pass(int maxRows, int window)
+    /// <param name="convolution">Positions that short convolutions read; 0 where no layer has one.</param>
+    public Pass(int maxRows, int window, int convolution)
     {
-        _window = window;
+        (_window, _convolution) = (window, convolution);
+        _historyCells = new int[maxRows * convolution];
         Tokens = new int[maxRows];
         Positions = new int[maxRows];
         WriteCells = new long[maxRows];
@@ -50,6 +53,9 @@ internal sealed class Pass
     /// <summary>The same for layers with a window.</summary>
     public ReadOnlySpan<Half> WindowMask => _windowMask.AsSpan(0, Extent * Rows);
 
+    /// <summary>[convolution, Rows]: the cells of each row's last positions, its own the last; the cell after all others stands for those before the first.</summary>
+    public ReadOnlySpan<int> HistoryCells => _historyCells.AsSpan(0, _convolution * Rows);
+
     /// <summary>Describes rows that were appended to <paramref name="cells"/> just before, in this order.</summary>
     public void Fill(ReadOnlySpan<PassRow> rows, KvCells cells)
     {
@@ -74,6 +80,8 @@ internal sealed class Pass
             Show(_mask, of[..(position + 1)]);
             if (_window > 0)
                 Show(_windowMask, of[Math.Max(0, position + 1 - _window)..(position + 1)]);
+            for (var j = 0; j < _convolution; j++)
+                _historyCells[(i * _convolution) + j] = position - _convolution + 1 + j is var past and >= 0 ? of[past] : cells.Capacity;
 
             void Show(Half[] mask, ReadOnlySpan<int> visible)
             {

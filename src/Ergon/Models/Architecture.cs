@@ -49,7 +49,7 @@ internal enum Activation
 }
 
 /// <summary>Layers that look back over a window of positions only.</summary>
-/// <param name="Period">The last of so many layers looks at all positions, unless the file says which do.</param>
+/// <param name="Period">The last of so many layers looks at all positions, unless the file says which do; 0: none does.</param>
 internal sealed record SlidingWindow(int Period)
 {
     /// <summary>Positions, where the file does not say; <see langword="null"/>: then no layer has a window.</summary>
@@ -82,6 +82,9 @@ internal sealed record Architecture
     /// <summary>Whether each feed-forward block is a choice of experts.</summary>
     public bool Experts { get; init; }
 
+    /// <summary>Whether layers without key heads have a short convolution in attention's place.</summary>
+    public bool Convolutions { get; init; }
+
     /// <summary>How rotary positions pair up; <see langword="null"/> where positions are learned and added to the embedding.</summary>
     public required RopeMode? Rope { get; init; }
 
@@ -96,6 +99,9 @@ internal sealed record Architecture
 
     /// <summary>Whether <c>rope.scaling.finetuned</c> can take the positions from all layers.</summary>
     public bool RopeOptional { get; init; }
+
+    /// <summary>The tensor of the norm before the output, without its suffix.</summary>
+    public string OutputNorm { get; init; } = "output_norm";
 
     /// <summary>Whether every matrix of a layer must have a bias; otherwise those that are in the file are used.</summary>
     public bool BiasesRequired { get; init; }
@@ -143,6 +149,11 @@ internal sealed record Architecture
         },
         new() { Name = "smollm3", Rope = RopeMode.Normal, NoRopePeriod = 4 },
         new() { Name = "olmo2", Rope = RopeMode.NeoX, NormPlaces = NormPlaces.After, QueryKeyNorm = QueryKeyNorm.Rows, Window = new(4) },
+        new()
+        {
+            Name = "lfm2", Rope = RopeMode.NeoX, QueryKeyNorm = QueryKeyNorm.Heads, Convolutions = true, Window = new(0) { Stretched = true },
+            OutputNorm = "token_embd_norm",
+        },
         new() { Name = "gpt2", Norm = NormKind.Layer, Activation = Activation.Gelu, Rope = null, BiasesRequired = true },
     ];
 

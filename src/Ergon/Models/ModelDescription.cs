@@ -15,9 +15,6 @@ public sealed class ModelDescription
     private const int MaxLayers = 1024, MaxWidth = 1 << 20, MaxContext = 1 << 24, MaxVocabulary = (1 << 22) - 1, MaxExperts = 1024;
 
     private readonly List<WeightSpec> _weights = [];
-    private readonly RopeParameters? _windowRope;
-    private readonly bool[] _windowed = [];
-    private readonly int _noRopePeriod;
 
     private ModelDescription(GgufFile file, Architecture architecture)
     {
@@ -28,7 +25,9 @@ public sealed class ModelDescription
         LayerCount = keys.Count("block_count", 1, MaxLayers);
         EmbeddingLength = keys.Count("embedding_length", 1, MaxWidth);
         HeadCount = keys.Count("attention.head_count", 1, EmbeddingLength);
-        HeadCountKv = keys.Count("attention.head_count_kv", 1, HeadCount, fallback: HeadCount);
+        HeadCountKv = architecture.Convolutions && keys.List("attention.head_count_kv", LayerCount) is { } heads
+            ? OfAttention(keys, heads)
+            : keys.Count("attention.head_count_kv", 1, HeadCount, fallback: HeadCount);
         TrainingContext = keys.Count("context_length", 1, MaxContext);
         HeadLength = keys.Count("attention.key_length", 1, EmbeddingLength, fallback: EmbeddingLength / HeadCount);
         NormEpsilon = keys.Number(architecture.Norm == NormKind.Rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon");
@@ -36,35 +35,27 @@ public sealed class ModelDescription
             throw keys.Unsupported("attention.value_length", "differs from attention.key_length");
         if (HeadCount % HeadCountKv != 0)
             throw keys.Unsupported("attention.head_count_kv", $"is {HeadCountKv}, which does not divide the {HeadCount} heads");
+        if (!keys.Flag("attention.causal", true))
+            throw keys.Unsupported("attention.causal", "is false: the model reads text in both directions");
         if (architecture.Experts)
         {
             ExpertCount = keys.Count("expert_count", 1, MaxExperts);
             ExpertsUsed = keys.Count("expert_used_count", 1, ExpertCount);
-            FeedForwardLength = keys.Count("expert_feed_forward_length", 0, MaxWidth, fallback: 0);
             if (keys.Count("expert_group_count", 0, int.MaxValue, fallback: 0) > 1)
                 throw keys.Unsupported("expert_group_count", "chooses experts by groups");
+            // Experts without a width of their own share that of a whole block.
+            FeedForwardLength = keys.Count("expert_feed_forward_length", 0, MaxWidth, fallback: 0) is var width and > 0 ? width
+                : keys.Count("feed_forward_length", ExpertsUsed, MaxWidth) / ExpertsUsed;
         }
-        else if (keys.Count("expert_count", 0, int.MaxValue, fallback: 0) != 0)
+        else
         {
-            throw keys.Unsupported("expert_count", "asks for a mixture of experts");
+            FeedForwardLength = keys.Count("feed_forward_length", 1, MaxWidth);
+            if (keys.Count("expert_count", 0, int.MaxValue, fallback: 0) != 0)
+                throw keys.Unsupported("expert_count", "asks for a mixture of experts");
         }
-        // Experts share the width of a whole block where they have none of their own.
-        if (FeedForwardLength == 0)
-            FeedForwardLength = keys.Count("feed_forward_length", Math.Max(1, ExpertsUsed), MaxWidth) / Math.Max(1, ExpertsUsed);
-        if (!keys.Flag("attention.causal", true))
-            throw keys.Unsupported("attention.causal", "is false: the model reads text in both directions");
-        _noRopePeriod = architecture.RopeOptional && !keys.Flag("rope.scaling.finetuned", true) ? 1 : architecture.NoRopePeriod;
         if (architecture.Rope is { } mode)
-            Rope = _windowRope = RopeScaling.Read(keys, mode, architecture.PartialRope, HeadLength, TrainingContext);
-        if (architecture.Window is { } window && keys.Count("attention.sliding_window", 0, int.MaxValue, fallback: window.Length ?? 0) is var length and > 0)
-        {
-            Window = length;
-            _windowRope = RopeScaling.OfWindow(keys, window, Rope!.Value);
-            var pattern = keys.List("attention.sliding_window_pattern", LayerCount);
-            var period = pattern is null ? keys.Count("attention.sliding_window_pattern", 0, int.MaxValue, fallback: window.Period) : 0;
-            // A period of 0 means that all layers have a window, as in llama.cpp.
-            _windowed = [.. Enumerable.Range(0, LayerCount).Select(i => pattern is null ? period == 0 || i % period < period - 1 : pattern[i] != 0)];
-        }
+            Rope = RopeScaling.Read(keys, mode, architecture.PartialRope, HeadLength, TrainingContext);
+        Layers = new LayerPattern(keys, architecture, LayerCount, Rope);
         Multipliers = Multipliers.Read(keys, architecture, LayerCount, EmbeddingLength, HeadCount, HeadLength);
 
         var rows = Tensor(WeightRole.TokenEmbedding, -1).Ne[1];
@@ -125,15 +116,15 @@ public sealed class ModelDescription
     /// <summary>Rotary positions of layers that look at everything; <see langword="null"/> where positions are learned.</summary>
     internal RopeParameters? Rope { get; }
 
-    /// <summary>Rotary positions of a layer; <see langword="null"/> where it has none.</summary>
-    internal RopeParameters? RopeOf(int layer) =>
-        _noRopePeriod > 0 && (layer + 1) % _noRopePeriod == 0 ? null : HasWindow(layer) ? _windowRope : Rope;
+    /// <summary>What differs between its layers.</summary>
+    internal LayerPattern Layers { get; }
 
-    /// <summary>Positions that the layers with a window look back over, their own included; 0 where no layer has one.</summary>
-    internal int Window { get; }
-
-    /// <summary>Whether a layer looks back over <see cref="Window"/> positions only.</summary>
-    internal bool HasWindow(int layer) => Window > 0 && _windowed[layer];
+    /// <summary>What a position takes of the cache, in all layers together.</summary>
+    internal long CacheBytes(GgmlType type)
+    {
+        var (_, blockLength, blockBytes) = type.Traits();
+        return (2L * (LayerCount - Layers.Convolutions) * HeadLength * HeadCountKv / blockLength * blockBytes) + ((long)Layers.Convolutions * EmbeddingLength * sizeof(float));
+    }
 
     internal Multipliers Multipliers { get; }
 
@@ -150,6 +141,11 @@ public sealed class ModelDescription
             ?? throw new UnsupportedModelException($"{file.Path}: the architecture '{name}' is not one that Ergon's graph describes ({string.Join(", ", Architecture.All.Select(a => a.Name))}); use a model of one of these.");
         return new ModelDescription(file, architecture);
     }
+
+    // Layers without heads convolve instead; the others must be alike.
+    private int OfAttention(Hyperparameters keys, int[] heads) =>
+        heads.Max() is var count && count >= 1 && count <= HeadCount && heads.All(h => h == 0 || h == count) ? count
+        : throw keys.Unsupported("attention.head_count_kv", "differs between layers with attention, or is out of range");
 
     // Shapes follow from the hyperparameters alone, so a tensor of any other shape is an error of the file.
     private void AddWeights()
@@ -171,31 +167,17 @@ public sealed class ModelDescription
         }
         AddNorm(WeightRole.OutputNorm, WeightRole.OutputNormBias, -1);
         if (!Add(WeightRole.Output, -1, [embd, VocabularySize], required: false))
-            _weights.Add(new WeightSpec(WeightRole.Output, -1, WeightSpec.NameOf(WeightRole.TokenEmbedding, -1)));
+            _weights.Add(new WeightSpec(WeightRole.Output, -1, WeightSpec.NameOf(Architecture, WeightRole.TokenEmbedding, -1)));
         Add(WeightRole.OutputBias, -1, [VocabularySize], required: false);
 
         for (var layer = 0; layer < LayerCount; layer++)
         {
             if (before)
                 AddNorm(WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
-            // A norm over all heads of a row needs them in a matrix of their own.
-            if (Architecture.QueryKeyNorm != QueryKeyNorm.Rows && File.FindTensor(WeightSpec.NameOf(WeightRole.FusedQkv, layer)) is not null)
-            {
-                AddMatrix(WeightRole.FusedQkv, WeightRole.FusedQkvBias, embd, q + (2 * kv));
-            }
+            if (Layers.HasConvolution(layer))
+                AddConvolution(layer);
             else
-            {
-                AddMatrix(WeightRole.Query, WeightRole.QueryBias, embd, q);
-                AddMatrix(WeightRole.Key, WeightRole.KeyBias, embd, kv);
-                AddMatrix(WeightRole.Value, WeightRole.ValueBias, embd, kv);
-            }
-            if (Architecture.QueryKeyNorm != QueryKeyNorm.None)
-            {
-                var heads = Architecture.QueryKeyNorm == QueryKeyNorm.Heads;
-                Add(WeightRole.QueryNorm, layer, [heads ? HeadLength : q]);
-                Add(WeightRole.KeyNorm, layer, [heads ? HeadLength : kv]);
-            }
-            AddMatrix(WeightRole.AttentionOutput, WeightRole.AttentionOutputBias, q, embd);
+                AddAttention(layer);
             if (after)
                 Add(WeightRole.AttentionPostNorm, layer, [embd]);
             if (before)
@@ -210,24 +192,53 @@ public sealed class ModelDescription
             else
             {
                 if (Architecture.Activation is Activation.SwiGlu or Activation.GeGlu)
-                    AddMatrix(WeightRole.Gate, WeightRole.GateBias, embd, ff);
-                AddMatrix(WeightRole.Up, WeightRole.UpBias, embd, Architecture.Activation == Activation.FusedSwiGlu ? 2 * ff : ff);
-                AddMatrix(WeightRole.Down, WeightRole.DownBias, ff, embd);
+                    AddMatrix(layer, WeightRole.Gate, WeightRole.GateBias, embd, ff);
+                AddMatrix(layer, WeightRole.Up, WeightRole.UpBias, embd, Architecture.Activation == Activation.FusedSwiGlu ? 2 * ff : ff);
+                AddMatrix(layer, WeightRole.Down, WeightRole.DownBias, ff, embd);
             }
             if (after)
                 Add(WeightRole.FeedForwardPostNorm, layer, [embd]);
-
-            void AddMatrix(WeightRole weight, WeightRole bias, long from, long to)
-            {
-                Add(weight, layer, [from, to]);
-                Add(bias, layer, [to], required: biasRequired);
-            }
         }
 
         // A tensor that the graph does not use would change the answers silently.
         var known = _weights.Select(w => w.TensorName).ToHashSet();
         if (File.Tensors.FirstOrDefault(t => !known.Contains(t.Name) && !IsDerived(t.Name)) is { } stranger)
             throw new UnsupportedModelException($"{File.Path}: the tensor '{stranger.Name}' is not part of the architecture '{Architecture.Name}' as Ergon's graph describes it, so its answers would be wrong; use a plain '{Architecture.Name}' model.");
+
+        void AddAttention(int layer)
+        {
+            // A norm over all heads of a row needs them in a matrix of their own.
+            if (Architecture.QueryKeyNorm != QueryKeyNorm.Rows && File.FindTensor(WeightSpec.NameOf(Architecture, WeightRole.FusedQkv, layer)) is not null)
+            {
+                AddMatrix(layer, WeightRole.FusedQkv, WeightRole.FusedQkvBias, embd, q + (2 * kv));
+            }
+            else
+            {
+                AddMatrix(layer, WeightRole.Query, WeightRole.QueryBias, embd, q);
+                AddMatrix(layer, WeightRole.Key, WeightRole.KeyBias, embd, kv);
+                AddMatrix(layer, WeightRole.Value, WeightRole.ValueBias, embd, kv);
+            }
+            if (Architecture.QueryKeyNorm != QueryKeyNorm.None)
+            {
+                var heads = Architecture.QueryKeyNorm == QueryKeyNorm.Heads;
+                Add(WeightRole.QueryNorm, layer, [heads ? HeadLength : q]);
+                Add(WeightRole.KeyNorm, layer, [heads ? HeadLength : kv]);
+            }
+            AddMatrix(layer, WeightRole.AttentionOutput, WeightRole.AttentionOutputBias, q, embd);
+        }
+
+        void AddConvolution(int layer)
+        {
+            Add(WeightRole.ConvolutionInput, layer, [embd, 3 * embd]);
+            Add(WeightRole.ConvolutionKernel, layer, [Layers.ConvolutionLength, embd]);
+            Add(WeightRole.ConvolutionOutput, layer, [embd, embd]);
+        }
+
+        void AddMatrix(int layer, WeightRole weight, WeightRole bias, long from, long to)
+        {
+            Add(weight, layer, [from, to]);
+            Add(bias, layer, [to], required: biasRequired);
+        }
 
         void AddNorm(WeightRole weight, WeightRole bias, int layer)
         {
@@ -244,7 +255,7 @@ public sealed class ModelDescription
 
     private bool Add(WeightRole role, int layer, ReadOnlySpan<long> shape, bool required = true)
     {
-        var name = WeightSpec.NameOf(role, layer);
+        var name = WeightSpec.NameOf(Architecture, role, layer);
         if (File.FindTensor(name) is null && !required)
             return false;
         var tensor = Tensor(role, layer);
@@ -253,9 +264,9 @@ public sealed class ModelDescription
             fits &= tensor.Ne[i] == (i < shape.Length ? shape[i] : 1);
         if (!fits)
             throw new GgufException(File.Path, $"has the tensor '{name}' in the shape [{string.Join(", ", tensor.Ne)}], but its hyperparameters make that [{string.Join(", ", shape.ToArray())}]: the file is damaged, download it again");
-        // ggml adds and scales by vectors in F32 only, and has no product with the types that are for
+        // ggml adds, scales by vectors and convolves in F32 only, and has no product with the types that are for
         // indices or for its own intermediate results: anything else ends the process.
-        if (shape.Length == 1 ? tensor.Type != GgmlType.F32 : !IsWeightType(tensor.Type))
+        if (shape.Length == 1 || role == WeightRole.ConvolutionKernel ? tensor.Type != GgmlType.F32 : !IsWeightType(tensor.Type))
             throw new GgufException(File.Path, $"has the tensor '{name}' in the type {tensor.Type}, which ggml does not compute with there: convert the model again");
         _weights.Add(new WeightSpec(role, layer, name));
         return true;
@@ -265,7 +276,7 @@ public sealed class ModelDescription
 
     private GgufTensor Tensor(WeightRole role, int layer)
     {
-        var name = WeightSpec.NameOf(role, layer);
+        var name = WeightSpec.NameOf(Architecture, role, layer);
         return File.FindTensor(name) ?? throw new GgufException(File.Path, $"lacks the tensor '{name}', which the architecture '{Architecture.Name}' needs: the file is incomplete, or holds only a vocabulary");
     }
 }

@@ -40,6 +40,9 @@ internal enum WeightRole
     GateExperts,
     UpExperts,
     DownExperts,
+    ConvolutionInput,
+    ConvolutionKernel,
+    ConvolutionOutput,
 }
 
 /// <summary>A weight that a model has: where its tensor lies and what it is for.</summary>
@@ -50,21 +53,22 @@ internal readonly record struct WeightSpec(WeightRole Role, int Layer, string Te
 {
     /// <summary>The matrices that activations are multiplied by, which alone may be repacked.</summary>
     public bool IsMatrix => IsExperts || Role is WeightRole.Router or WeightRole.Output or WeightRole.Query or WeightRole.Key or WeightRole.Value
-        or WeightRole.FusedQkv or WeightRole.AttentionOutput or WeightRole.Gate or WeightRole.Up or WeightRole.Down;
+        or WeightRole.FusedQkv or WeightRole.AttentionOutput or WeightRole.Gate or WeightRole.Up or WeightRole.Down
+        or WeightRole.ConvolutionInput or WeightRole.ConvolutionOutput;
 
     /// <summary>Whether the weight is a matrix for each expert, of which a row uses some.</summary>
     public bool IsExperts => Role is WeightRole.GateExperts or WeightRole.UpExperts or WeightRole.DownExperts;
 
     /// <summary>The GGUF name of a role's tensor.</summary>
-    public static string NameOf(WeightRole role, int layer) => role switch
+    public static string NameOf(Architecture architecture, WeightRole role, int layer) => role switch
     {
         WeightRole.TokenEmbedding => "token_embd.weight",
         WeightRole.PositionEmbedding => "position_embd.weight",
         WeightRole.RopeFactors => "rope_freqs.weight",
         WeightRole.RopeFactorsLong => "rope_factors_long.weight",
         WeightRole.RopeFactorsShort => "rope_factors_short.weight",
-        WeightRole.OutputNorm => "output_norm.weight",
-        WeightRole.OutputNormBias => "output_norm.bias",
+        WeightRole.OutputNorm => architecture.OutputNorm + ".weight",
+        WeightRole.OutputNormBias => architecture.OutputNorm + ".bias",
         WeightRole.Output => "output.weight",
         WeightRole.OutputBias => "output.bias",
         _ => $"blk.{layer}." + role switch
@@ -97,6 +101,9 @@ internal readonly record struct WeightSpec(WeightRole Role, int Layer, string Te
             WeightRole.GateExperts => "ffn_gate_exps.weight",
             WeightRole.UpExperts => "ffn_up_exps.weight",
             WeightRole.DownExperts => "ffn_down_exps.weight",
+            WeightRole.ConvolutionInput => "shortconv.in_proj.weight",
+            WeightRole.ConvolutionKernel => "shortconv.conv.weight",
+            WeightRole.ConvolutionOutput => "shortconv.out_proj.weight",
             _ => throw new ArgumentOutOfRangeException(nameof(role)),
         },
     };

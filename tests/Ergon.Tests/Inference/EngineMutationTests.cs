@@ -23,13 +23,13 @@ public sealed class EngineMutationTests(ITestOutputHelper output) : IDisposable
     [InlineData("llama", GgmlType.Q8_0)]
     [InlineData("qwen2", GgmlType.Q4_K)]
     [InlineData("gpt2", GgmlType.F16)]
-    [InlineData("granite", GgmlType.F32)]
+    [InlineData("lfm2", GgmlType.F32)]
     [InlineData("phi3", GgmlType.Q4_0)]
     [InlineData("gemma2", GgmlType.Q8_0)]
     [InlineData("qwen3moe", GgmlType.Q4_0)]
     public async Task A_mutant_runs_or_is_refused(string architecture, GgmlType type)
     {
-        var whole = File.ReadAllBytes(new RandomModel(architecture, type) { Layers = 1 }.Write(_folder.Path));
+        var whole = File.ReadAllBytes(new RandomModel(architecture, type) { Layers = 2 }.Write(_folder.Path));
         var path = _folder.File("mutant.gguf", whole);
         var mutator = new GgufMutator(whole, (int)GgufFile.Open(path).Tensors[0].FileOffset);
         int opened = 0, ran = 0;

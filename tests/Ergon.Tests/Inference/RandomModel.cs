@@ -17,6 +17,7 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
     public int? HeadLength { get; init; }
     public int Context { get; init; } = 1024;
     public bool TiedOutput { get; init; } = true;
+    public bool AttentionFirst { get; init; }
     public bool? FusedQkv { get; init; }
     public string[] RopeFactors { get; init; } = [];
 
@@ -46,7 +47,7 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
         Matrix("token_embd.weight", Embedding, Vocabulary);
         if (learned)
             Matrix("position_embd.weight", Embedding, Context, GgmlType.F32);
-        Norm("output_norm");
+        Norm(Family.OutputNorm);
         // libllama ties the output of any family but this.
         if (!TiedOutput || Architecture == "olmo2")
             Matrix("output.weight", Embedding, Vocabulary);
@@ -58,22 +59,16 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
             var block = $"blk.{i}.";
             if (norms.HasFlag(NormPlaces.Before))
                 Norm(block + "attn_norm");
-            if (FusedQkv ?? Architecture is "gpt2" or "phi3")
+            if (IsConvolved(i))
             {
-                Biased(block + "attn_qkv", Embedding, q + (2 * kv * length), learned);
+                Matrix(block + "shortconv.in_proj.weight", Embedding, 3 * Embedding);
+                Matrix(block + "shortconv.conv.weight", 3, Embedding, GgmlType.F32);
+                Matrix(block + "shortconv.out_proj.weight", Embedding, Embedding);
             }
             else
             {
-                Biased(block + "attn_q", Embedding, q, Architecture == "qwen2");
-                Biased(block + "attn_k", Embedding, kv * length, Architecture == "qwen2");
-                Biased(block + "attn_v", Embedding, kv * length, Architecture == "qwen2");
+                Attention(block);
             }
-            if (Family.QueryKeyNorm != QueryKeyNorm.None)
-            {
-                Vector(block + "attn_q_norm.weight", Family.QueryKeyNorm == QueryKeyNorm.Rows ? q : length, 1, 0.1f);
-                Vector(block + "attn_k_norm.weight", Family.QueryKeyNorm == QueryKeyNorm.Rows ? kv * length : length, 1, 0.1f);
-            }
-            Biased(block + "attn_output", q, Embedding, learned);
             if (norms.HasFlag(NormPlaces.After))
                 Norm(block + "post_attention_norm");
             if (norms.HasFlag(NormPlaces.Before))
@@ -98,6 +93,25 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
         w.Write(path);
         return path;
 
+        void Attention(string block)
+        {
+            if (FusedQkv ?? Architecture is "gpt2" or "phi3")
+            {
+                Biased(block + "attn_qkv", Embedding, q + (2 * kv * length), learned);
+            }
+            else
+            {
+                Biased(block + "attn_q", Embedding, q, Architecture == "qwen2");
+                Biased(block + "attn_k", Embedding, kv * length, Architecture == "qwen2");
+                Biased(block + "attn_v", Embedding, kv * length, Architecture == "qwen2");
+            }
+            if (Family.QueryKeyNorm != QueryKeyNorm.None)
+            {
+                Vector(block + "attn_q_norm.weight", Family.QueryKeyNorm == QueryKeyNorm.Rows ? q : length, 1, 0.1f);
+                Vector(block + "attn_k_norm.weight", Family.QueryKeyNorm == QueryKeyNorm.Rows ? kv * length : length, 1, 0.1f);
+            }
+            Biased(block + "attn_output", q, Embedding, learned);
+        }
         void Add(string key, object value)
         {
             switch (value)
@@ -130,6 +144,9 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
         float[] Values(int count, float mean, float spread) => [.. Enumerable.Range(0, count).Select(_ => mean + (spread * ((2 * random.NextSingle()) - 1)))];
     }
 
+    // A layer of each kind before, between and after those of the other.
+    private bool IsConvolved(int layer) => Family.Convolutions && (layer % 2 == 0) != AttentionFirst;
+
     private Dictionary<string, object> Hyperparameters(int kv)
     {
         var keys = new Dictionary<string, object>
@@ -146,7 +163,9 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
             keys["attention.key_length"] = keys["attention.value_length"] = (uint)length;
         if (Family.Rope is not null)
             keys["rope.freq_base"] = 10000f;
-        if (Family.Window is not null)
+        if (Family.Convolutions)
+            (keys["attention.head_count_kv"], keys["shortconv.l_cache"]) = (Enumerable.Range(0, LayerCount).Select(i => IsConvolved(i) ? 0 : kv).ToArray(), 3u);
+        else if (Family.Window is not null)
             (keys["attention.sliding_window"], keys["attention.sliding_window_pattern"], keys["rope.freq_base"]) = (40u, 2u, 20000f);
         if (Family.Experts)
             (keys["expert_count"], keys["expert_used_count"], keys["expert_feed_forward_length"]) = ((uint)Experts, 3u, (uint)FeedForward);

@@ -20,6 +20,9 @@ public sealed class FamilyTests : IDisposable
         { "llama", "rope.scaling.type", "dynamic" },
         { "qwen3", "rope.dimension_count", 32u },
         { "qwen3moe", "expert_group_count", 2u },
+        { "lfm2", "attention.head_count_kv", new[] { 0, 2, 1 } },
+        { "lfm2", "attention.head_count_kv", new[] { 0, 8, 0 } },
+        { "lfm2", "attention.head_count_kv", new[] { 0, -2, 0 } },
         { "qwen3moe", "expert_used_count", new[] { 3, 3, 3 } },
     };
 
@@ -39,6 +42,9 @@ public sealed class FamilyTests : IDisposable
         { "olmo2", "attention.sliding_window_pattern", new[] { true, false } },
         { "olmo2", "attention.key_length", 32u },
         { "phi3", "rope.dimension_count", 128u },
+        { "lfm2", "attention.head_count_kv", new[] { 0, 2 } },
+        { "lfm2", "shortconv.l_cache", 1u },
+        { "lfm2", "shortconv.l_cache", 4u },
         { "qwen3moe", "expert_count", 0u },
         { "qwen3moe", "expert_count", 9u },
         { "qwen3moe", "expert_used_count", 9u },
