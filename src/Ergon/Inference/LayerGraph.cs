@@ -165,8 +165,11 @@ internal sealed class LayerGraph : IDisposable
         long width = _model.EmbeddingLength, length = _model.Layers.ConvolutionLength;
         if (_historyCells.IsNull)
             _historyCells = Graph.Input(GgmlType.I32, length * rows);
-        var history = Graph.Reshape(Graph.GetRows(_cache[layer - _layers.First].History, _historyCells), width, length, rows);
-        var convolved = Graph.Convolve(Graph.Contiguous(Graph.Permute(history, 1, 0, 2, 3)), _weights[WeightRole.ConvolutionKernel, layer]);
+        var all = _cache[layer - _layers.First].History;
+        // Read through a view, as keys and values are: devices that reorder operations know by it that the write comes first.
+        var history = Graph.GetRows(Graph.View(all, width, all.Ne(1), all.Nb(1)), _historyCells);
+        var windows = Graph.Contiguous(Graph.Permute(Graph.Reshape(history, width, length, rows), 1, 0, 2, 3)); // [length, n_embd, rows]
+        var convolved = Graph.Convolve(windows, _weights[WeightRole.ConvolutionKernel, layer]);
         return Graph.MatMul(_weights[WeightRole.ConvolutionOutput, layer], Graph.Mul(gate, Graph.Reshape(convolved, width, rows)));
     }
 
