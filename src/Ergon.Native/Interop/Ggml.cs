@@ -72,7 +72,17 @@ internal static unsafe partial class Ggml
     // Operations. Shapes are ggml's: ne[0] is the contiguous dimension.
     [LibraryImport(Base)] internal static partial nint ggml_add(nint ctx, nint a, nint b);
     [LibraryImport(Base)] internal static partial nint ggml_mul(nint ctx, nint a, nint b);
+    [LibraryImport(Base)] internal static partial nint ggml_scale(nint ctx, nint a, float s);
+    [LibraryImport(Base)] internal static partial nint ggml_tanh(nint ctx, nint a);
     [LibraryImport(Base)] internal static partial nint ggml_mul_mat(nint ctx, nint a, nint b);
+    [LibraryImport(Base)] internal static partial nint ggml_mul_mat_id(nint ctx, nint @as, nint b, nint ids);
+    [LibraryImport(Base)] internal static partial nint ggml_div(nint ctx, nint a, nint b);
+    [LibraryImport(Base)] internal static partial nint ggml_clamp(nint ctx, nint a, float min, float max);
+    [LibraryImport(Base)] internal static partial nint ggml_sum_rows(nint ctx, nint a);
+    [LibraryImport(Base)] internal static partial nint ggml_soft_max(nint ctx, nint a);
+    [LibraryImport(Base)] internal static partial nint ggml_argsort_top_k(nint ctx, nint a, int k);
+    [LibraryImport(Base)] internal static partial nint ggml_ssm_conv(nint ctx, nint sx, nint c);
+    [LibraryImport(Base)] internal static partial nint ggml_cont(nint ctx, nint a);
     [LibraryImport(Base)] internal static partial nint ggml_norm(nint ctx, nint a, float eps);
     [LibraryImport(Base)] internal static partial nint ggml_rms_norm(nint ctx, nint a, float eps);
     [LibraryImport(Base)] internal static partial nint ggml_get_rows(nint ctx, nint a, nint b);
@@ -83,6 +93,8 @@ internal static unsafe partial class Ggml
     [LibraryImport(Base)] internal static partial nint ggml_view_3d(nint ctx, nint a, long ne0, long ne1, long ne2, nuint nb1, nuint nb2, nuint offset);
     [LibraryImport(Base)] internal static partial nint ggml_permute(nint ctx, nint a, int axis0, int axis1, int axis2, int axis3);
     [LibraryImport(Base)] internal static partial nint ggml_gelu(nint ctx, nint a);
+    [LibraryImport(Base)] internal static partial nint ggml_geglu_split(nint ctx, nint a, nint b);
+    [LibraryImport(Base)] internal static partial nint ggml_swiglu(nint ctx, nint a);
     [LibraryImport(Base)] internal static partial nint ggml_swiglu_split(nint ctx, nint a, nint b);
     [LibraryImport(Base)] internal static partial nint ggml_flash_attn_ext(nint ctx, nint q, nint k, nint v, nint mask, float scale, float max_bias, float logit_softcap);
     [LibraryImport(Base)] internal static partial byte ggml_prec_set_acc(nint a, int prec);

@@ -78,8 +78,34 @@ internal sealed class Graph : SafeHandle
 
     public Tensor Mul(Tensor a, Tensor b) => new(Ggml.ggml_mul(handle, a.Handle, b.Handle));
 
+    public Tensor Scale(Tensor a, float factor) => new(Ggml.ggml_scale(handle, a.Handle, factor));
+
+    public Tensor Tanh(Tensor a) => new(Ggml.ggml_tanh(handle, a.Handle));
+
     /// <summary>Rows of <paramref name="activations"/> [n_in, rows] times <paramref name="weight"/> [n_in, n_out] gives [n_out, rows].</summary>
     public Tensor MatMul(Tensor weight, Tensor activations) => new(Ggml.ggml_mul_mat(handle, weight.Handle, activations.Handle));
+
+    /// <summary>
+    /// A product with matrices chosen for each row: <paramref name="weights"/> [n_in, n_out, experts] and
+    /// <paramref name="activations"/> [n_in, used or 1, rows] by <paramref name="chosen"/> I32 [used, rows] give [n_out, used, rows].
+    /// </summary>
+    public Tensor MatMul(Tensor weights, Tensor activations, Tensor chosen) => new(Ggml.ggml_mul_mat_id(handle, weights.Handle, activations.Handle, chosen.Handle));
+
+    public Tensor Div(Tensor a, Tensor b) => new(Ggml.ggml_div(handle, a.Handle, b.Handle));
+
+    public Tensor Clamp(Tensor a, float min, float max) => new(Ggml.ggml_clamp(handle, a.Handle, min, max));
+
+    public Tensor SumRows(Tensor a) => new(Ggml.ggml_sum_rows(handle, a.Handle));
+
+    public Tensor SoftMax(Tensor a) => new(Ggml.ggml_soft_max(handle, a.Handle));
+
+    /// <summary>Where in each row its <paramref name="count"/> largest values stand, the largest first.</summary>
+    public Tensor Largest(Tensor a, int count) => new(Ggml.ggml_argsort_top_k(handle, a.Handle, count));
+
+    /// <summary>Sum of products along dimension 0: windows [length, n, rows] with a kernel [length, n] give [n, 1, rows].</summary>
+    public Tensor Convolve(Tensor windows, Tensor kernel) => new(Ggml.ggml_ssm_conv(handle, windows.Handle, kernel.Handle));
+
+    public Tensor Contiguous(Tensor a) => new(Ggml.ggml_cont(handle, a.Handle));
 
     public Tensor Norm(Tensor a, float epsilon) => new(Ggml.ggml_norm(handle, a.Handle, epsilon));
 
@@ -104,16 +130,22 @@ internal sealed class Graph : SafeHandle
     /// <summary>silu(gate) * up.</summary>
     public Tensor SwiGlu(Tensor gate, Tensor up) => new(Ggml.ggml_swiglu_split(handle, gate.Handle, up.Handle));
 
+    /// <summary>silu(first half of a row) * second half.</summary>
+    public Tensor SwiGlu(Tensor gateAndUp) => new(Ggml.ggml_swiglu(handle, gateAndUp.Handle));
+
+    /// <summary>gelu(gate) * up.</summary>
+    public Tensor GeGlu(Tensor gate, Tensor up) => new(Ggml.ggml_geglu_split(handle, gate.Handle, up.Handle));
+
     public Tensor Rope(Tensor a, Tensor positions, Tensor factors, in RopeParameters p) => new(Ggml.ggml_rope_ext(handle, a.Handle, positions.Handle, factors.Handle,
         p.Dimensions, (int)p.Mode, p.OriginalContext, p.FrequencyBase, p.FrequencyScale, p.ExtrapolationFactor, p.AttentionFactor, p.BetaFast, p.BetaSlow));
 
     /// <summary>
-    /// softmax(q k^T scale + mask) v with accumulation in F32: q [head_dim, rows, heads], k and v [head_dim, n_kv, kv_heads],
+    /// softmax(cap(q k^T scale) + mask) v, where cap is c tanh(x / c) or nothing for 0, with accumulation in F32: q [head_dim, rows, heads], k and v [head_dim, n_kv, kv_heads],
     /// mask F16 [n_kv, rows]; the result is [head_dim, heads, rows].
     /// </summary>
-    public Tensor FlashAttention(Tensor q, Tensor k, Tensor v, Tensor mask, float scale)
+    public Tensor FlashAttention(Tensor q, Tensor k, Tensor v, Tensor mask, float scale, float cap)
     {
-        var result = Ggml.ggml_flash_attn_ext(handle, q.Handle, k.Handle, v.Handle, mask.Handle, scale, 0, 0);
+        var result = Ggml.ggml_flash_attn_ext(handle, q.Handle, k.Handle, v.Handle, mask.Handle, scale, 0, cap);
         _ = Ggml.ggml_prec_set_acc(result, Ggml.GGML_PREC_F32);
         return new(result);
     }

@@ -23,17 +23,19 @@ internal sealed unsafe class RepackProbe : IDisposable
     public BufferType? Type { get; }
 
     /// <param name="type">The weight's type.</param>
-    /// <param name="ne0">Its row length, in elements.</param>
-    /// <param name="ne1">Its rows.</param>
-    public bool Takes(GgmlType type, long ne0, long ne1)
+    /// <param name="ne">Its shape.</param>
+    /// <param name="experts">Whether it is a matrix for each expert.</param>
+    public bool Takes(GgmlType type, ReadOnlySpan<long> ne, bool experts)
     {
         if (_empty is null)
             return false;
-        using var arena = new TensorArena(3);
-        var weight = arena.New(type, ne0, ne1);
+        using var arena = new TensorArena(4);
+        var weight = arena.New(type, ne);
         ((Ggml.ggml_tensor*)weight.Handle)->buffer = _empty.Handle;
         // 512 rows: the operation is judged by type and shape, and a batch is what repacking is for.
-        var product = Ggml.ggml_mul_mat(arena.Context, weight.Handle, arena.New(GgmlType.F32, ne0, 512).Handle);
+        var product = experts
+            ? Ggml.ggml_mul_mat_id(arena.Context, weight.Handle, arena.New(GgmlType.F32, [ne[0], 1, 512]).Handle, arena.New(GgmlType.I32, 1, 512).Handle)
+            : Ggml.ggml_mul_mat(arena.Context, weight.Handle, arena.New(GgmlType.F32, ne[0], 512).Handle);
         return _device.Supports(new Tensor(product));
     }
 

@@ -23,7 +23,7 @@ internal sealed class Engine : IDisposable
     public const int MaxRows = 512;
 
     private readonly List<Segment> _segments = [];
-    private readonly Pass _pass = new(MaxRows);
+    private readonly Pass _pass;
     private readonly float[] _residual;
     private float[] _result = [];
 
@@ -38,6 +38,7 @@ internal sealed class Engine : IDisposable
     public Engine(ModelDescription model, IReadOnlyList<Placement> placements, int cells, int maxSequences, GgmlType cacheType, IProgress<double>? progress = null, CancellationToken cancellation = default)
     {
         Model = model;
+        _pass = new Pass(MaxRows, model.Layers.Window, model.Layers.ConvolutionLength);
         Cells = new KvCells(cells, maxSequences);
         _residual = new float[placements.Count > 1 ? MaxRows * model.EmbeddingLength : 0];
         try

@@ -87,10 +87,10 @@ public sealed partial class ErgonModel : IDisposable
         if (options.CacheLength is { } pool)
             Ranged("cache-length", pool, 1, MaxCells);
 
-        var (_, blockLength, blockBytes) = options.CacheType.Traits();
+        var (_, blockLength, _) = options.CacheType.Traits();
         if (description.HeadLength % blockLength != 0)
             throw new ErgonException($"kv-type is {options.KvType}, which stores blocks of {blockLength} values, but this model's heads have {description.HeadLength}; use F16.");
-        var bytesPerCell = 2L * description.LayerCount * description.HeadLength * description.HeadCountKv / blockLength * blockBytes;
+        var bytesPerCell = description.CacheBytes(options.CacheType);
         long CellsFor(int length) => options.CacheLength ?? (long)length * options.MaxSequences;
         var wanted = options.ContextLength ?? Math.Min(description.TrainingContext, DefaultContext);
         var device = DeviceChoice.Choose(options.Device, description.WeightBytes + (bytesPerCell * CellsFor(wanted)) + IntermediateBytes(description));

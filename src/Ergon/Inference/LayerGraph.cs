@@ -10,26 +10,27 @@ namespace Ergon.Inference;
 /// </summary>
 internal sealed class LayerGraph : IDisposable
 {
-    // A layer makes about 45 tensors with all biases present.
+    // A layer makes about 55 tensors with all biases and norms present, and two for each expert that a row takes.
     private const int TensorsPerLayer = 64, TensorsBeside = 64;
 
     private readonly ModelDescription _model;
     private readonly Weights _weights;
     private readonly LayerRange _layers;
-    private readonly (Tensor Keys, Tensor Values)[] _cache; // [n_embd_kv, n_cells] a layer
-    private readonly bool _needsPositions;
+    private readonly LayerCache[] _cache;
+    private readonly int _cells;
     private Tensor _tokens; // [rows]
     private Tensor _residual; // [n_embd, rows]
     private Tensor _positions; // [rows]
     private Tensor _writeCells; // [rows]
     private Tensor _mask; // [extent, rows]
+    private Tensor _windowMask; // [extent, rows]
+    private Tensor _historyCells; // [convolution length * rows]
     private Tensor _outputRows; // [outputs]
 
-    public LayerGraph(ModelDescription model, Weights weights, LayerRange layers, (Tensor Keys, Tensor Values)[] cache)
+    public LayerGraph(ModelDescription model, Weights weights, LayerRange layers, LayerCache[] cache, int cells)
     {
-        (_model, _weights, _layers, _cache) = (model, weights, layers, cache);
-        _needsPositions = model.Rope is null ? layers.Embedding : layers.Count > 0;
-        Graph = new Graph((layers.Count * TensorsPerLayer) + TensorsBeside);
+        (_model, _weights, _layers, _cache, _cells) = (model, weights, layers, cache, cells);
+        Graph = new Graph((layers.Count * (TensorsPerLayer + (2 * model.ExpertsUsed))) + TensorsBeside);
     }
 
     public Graph Graph { get; }
@@ -43,28 +44,24 @@ internal sealed class LayerGraph : IDisposable
     public void Build(int rows, int extent, int outputs)
     {
         Graph.Reset();
-        _tokens = _residual = _outputRows = Result = default;
-        _positions = _needsPositions ? Graph.Input(GgmlType.I32, rows) : default;
-        if (_layers.Count > 0)
-        {
-            _writeCells = Graph.Input(GgmlType.I64, rows);
-            _mask = Graph.Input(GgmlType.F16, extent, rows);
-        }
+        // Inputs that no operation reads have no memory, so those that not every graph reads are made on first use.
+        _tokens = _residual = _positions = _writeCells = _mask = _windowMask = _historyCells = _outputRows = Result = default;
         if (EndsLayers && outputs > 0 && outputs < rows)
             _outputRows = Graph.Input(GgmlType.I32, outputs);
 
         var x = _layers.Embedding ? Embed(rows) : _residual = Graph.Input(GgmlType.F32, _model.EmbeddingLength, _layers.Count > 0 ? rows : outputs);
         for (var layer = _layers.First; layer < _layers.End; layer++)
         {
-            var q = QueryKeyValue(x, layer, rows);
-            // Nobody will look at the last layer's result: writing its keys and values was all.
+            var convolved = _model.Layers.HasConvolution(layer);
+            var begun = convolved ? GateAndHistory(x, layer, rows) : QueryKeyValue(x, layer, rows);
+            // Nobody will look at the last layer's result: writing to the cache was all.
             if (outputs == 0 && layer == _model.LayerCount - 1)
                 return;
-            var attended = Attend(q, layer, rows, extent);
-            // Only the rows that want logits go on after the last attention.
+            var mixed = convolved ? Convolve(begun, layer, rows) : Attend(begun, layer, rows, extent);
+            // Only the rows that want logits go on after the last look at others.
             if (!_outputRows.IsNull && layer == _model.LayerCount - 1)
-                (attended, x) = (Graph.GetRows(attended, _outputRows), Graph.GetRows(x, _outputRows));
-            x = FeedForward(Graph.Add(attended, x), layer);
+                (mixed, x) = (Graph.GetRows(mixed, _outputRows), Graph.GetRows(x, _outputRows));
+            x = FeedForward(AddBlock(x, mixed, WeightRole.AttentionPostNorm, layer), layer);
         }
         Result = Graph.Output(_layers.Head ? Head(x) : x);
     }
@@ -79,11 +76,14 @@ internal sealed class LayerGraph : IDisposable
             _residual.Set(residual);
         if (!_positions.IsNull)
             _positions.Set<int>(pass.Positions.AsSpan(0, rows));
-        if (_layers.Count > 0)
+        if (!_writeCells.IsNull)
             _writeCells.Set<long>(pass.WriteCells.AsSpan(0, rows));
-        // A graph that ends with writing keys and values may not attend at all.
-        if (_layers.Count > 1 || (_layers.Count == 1 && !Result.IsNull))
+        if (!_mask.IsNull)
             _mask.Set(pass.Mask);
+        if (!_windowMask.IsNull)
+            _windowMask.Set(pass.WindowMask);
+        if (!_historyCells.IsNull)
+            _historyCells.Set(pass.HistoryCells);
         if (!_outputRows.IsNull)
             _outputRows.Set<int>(pass.OutputRows.AsSpan(0, pass.Outputs));
     }
@@ -91,15 +91,16 @@ internal sealed class LayerGraph : IDisposable
     private Tensor Embed(int rows)
     {
         _tokens = Graph.Input(GgmlType.I32, rows);
-        var x = Graph.GetRows(_weights[WeightRole.TokenEmbedding], _tokens);
-        return _model.Rope is null ? Graph.Add(x, Graph.GetRows(_weights[WeightRole.PositionEmbedding], _positions)) : x;
+        var x = Scale(Graph.GetRows(_weights[WeightRole.TokenEmbedding], _tokens), _model.Multipliers.Embedding);
+        return _model.Rope is null ? Graph.Add(x, Graph.GetRows(_weights[WeightRole.PositionEmbedding], Positions(rows))) : x;
     }
 
     // Writes the layer's keys and values and returns its queries [head_length, heads, rows].
     private Tensor QueryKeyValue(Tensor x, int layer, int rows)
     {
         long length = _model.HeadLength, heads = _model.HeadCount, headsKv = _model.HeadCountKv;
-        var y = Norm(x, WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
+        var y = NormBefore(x, WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
+        var norm = _model.Architecture.QueryKeyNorm;
         Tensor q, k, v;
         if (_weights[WeightRole.FusedQkv, layer] is { IsNull: false } fused)
         {
@@ -111,55 +112,163 @@ internal sealed class LayerGraph : IDisposable
         }
         else
         {
-            q = Graph.Reshape(Matrix(y, WeightRole.Query, WeightRole.QueryBias, layer), length, heads, rows);
-            k = Graph.Reshape(Matrix(y, WeightRole.Key, WeightRole.KeyBias, layer), length, headsKv, rows);
-            v = Graph.Reshape(Matrix(y, WeightRole.Value, WeightRole.ValueBias, layer), length, headsKv, rows);
+            q = Matrix(y, WeightRole.Query, WeightRole.QueryBias, layer);
+            k = Matrix(y, WeightRole.Key, WeightRole.KeyBias, layer);
+            v = Matrix(y, WeightRole.Value, WeightRole.ValueBias, layer);
+            if (norm == QueryKeyNorm.Rows)
+                (q, k) = (Norm(q, WeightRole.QueryNorm, layer), Norm(k, WeightRole.KeyNorm, layer));
+            q = Graph.Reshape(q, length, heads, rows);
+            k = Graph.Reshape(k, length, headsKv, rows);
+            v = Graph.Reshape(v, length, headsKv, rows);
         }
-        if (_model.Rope is { } rope)
+        if (norm == QueryKeyNorm.Heads)
+            (q, k) = (Norm(q, WeightRole.QueryNorm, layer), Norm(k, WeightRole.KeyNorm, layer));
+        if (_model.Layers.RopeOf(layer) is { } rope)
         {
-            var factors = _weights[WeightRole.RopeFactors];
-            q = Graph.Rope(q, _positions, factors, rope);
-            k = Graph.Rope(k, _positions, factors, rope);
+            var (positions, factors) = (Positions(rows), RopeFactors(rope));
+            q = Graph.Rope(q, positions, factors, rope);
+            k = Graph.Rope(k, positions, factors, rope);
         }
+        q = Scale(q, _model.Multipliers.Queries);
         Graph.Expand(q);
         Graph.Expand(v);
         Graph.Expand(k);
-        var (keys, values) = _cache[layer - _layers.First];
+        var cache = _cache[layer - _layers.First];
         var width = length * headsKv;
-        Graph.Expand(Graph.SetRows(keys, Graph.View(k, width, rows, k.Nb(2)), _writeCells));
-        Graph.Expand(Graph.SetRows(values, Graph.View(v, width, rows, v.Nb(2)), _writeCells));
+        Write(cache.Keys, Graph.View(k, width, rows, k.Nb(2)));
+        Write(cache.Values, Graph.View(v, width, rows, v.Nb(2)));
         return q;
+    }
+
+    private void Write(Tensor cache, Tensor rows)
+    {
+        if (_writeCells.IsNull)
+            _writeCells = Graph.Input(GgmlType.I64, rows.Ne(1));
+        Graph.Expand(Graph.SetRows(cache, rows, _writeCells));
+    }
+
+    // Writes what the layer's convolution reads, now and for later positions, and returns the gate of its result [n_embd, rows].
+    private Tensor GateAndHistory(Tensor x, int layer, int rows)
+    {
+        var y = NormBefore(x, WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
+        var three = Graph.MatMul(_weights[WeightRole.ConvolutionInput, layer], y);
+        long width = _model.EmbeddingLength, row = three.Nb(1);
+        Write(_cache[layer - _layers.First].History, Graph.Mul(Part(0), Part(2)));
+        return Part(1);
+
+        Tensor Part(int i) => Graph.View(three, width, rows, row, i * width * sizeof(float));
+    }
+
+    // Every row gathers the cells of its own last positions, so rows of any sequences may stand in a pass.
+    private Tensor Convolve(Tensor gate, int layer, int rows)
+    {
+        long width = _model.EmbeddingLength, length = _model.Layers.ConvolutionLength;
+        if (_historyCells.IsNull)
+            _historyCells = Graph.Input(GgmlType.I32, length * rows);
+        var all = _cache[layer - _layers.First].History;
+        // Read through a view, as keys and values are: devices that reorder operations know by it that the write comes first.
+        var history = Graph.GetRows(Graph.View(all, width, all.Ne(1), all.Nb(1)), _historyCells);
+        var windows = Graph.Contiguous(Graph.Permute(Graph.Reshape(history, width, length, rows), 1, 0, 2, 3)); // [length, n_embd, rows]
+        var convolved = Graph.Convolve(windows, _weights[WeightRole.ConvolutionKernel, layer]);
+        return Graph.MatMul(_weights[WeightRole.ConvolutionOutput, layer], Graph.Mul(gate, Graph.Reshape(convolved, width, rows)));
     }
 
     private Tensor Attend(Tensor q, int layer, int rows, int extent)
     {
-        var (keys, values) = _cache[layer - _layers.First];
-        var attended = Graph.FlashAttention(Graph.Permute(q, 0, 2, 1, 3), Cached(keys), Cached(values), _mask, 1 / MathF.Sqrt(_model.HeadLength));
+        var cache = _cache[layer - _layers.First];
+        ref var mask = ref _model.Layers.HasWindow(layer) ? ref _windowMask : ref _mask;
+        if (mask.IsNull)
+            mask = Graph.Input(GgmlType.F16, extent, rows);
+        var attended = Graph.FlashAttention(Graph.Permute(q, 0, 2, 1, 3), Cached(cache.Keys), Cached(cache.Values), mask, _model.Multipliers.Attention, _model.Multipliers.AttentionCap);
         return Matrix(Graph.Reshape(attended, (long)_model.HeadLength * _model.HeadCount, rows), WeightRole.AttentionOutput, WeightRole.AttentionOutputBias, layer);
 
         // [head_length, extent, kv_heads]
-        Tensor Cached(Tensor cache) => Graph.Permute(
-            Graph.View(cache, _model.HeadLength, _model.HeadCountKv, extent, cache.Nb(1) / _model.HeadCountKv, cache.Nb(1)), 0, 2, 1, 3);
+        Tensor Cached(Tensor all) => Graph.Permute(
+            Graph.View(all, _model.HeadLength, _model.HeadCountKv, extent, all.Nb(1) / _model.HeadCountKv, all.Nb(1)), 0, 2, 1, 3);
     }
 
     private Tensor FeedForward(Tensor x, int layer)
     {
-        var y = Norm(x, WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
-        var up = Matrix(y, WeightRole.Up, WeightRole.UpBias, layer);
-        var inner = _model.Architecture.Activation == Activation.SwiGlu
-            ? Graph.SwiGlu(Matrix(y, WeightRole.Gate, WeightRole.GateBias, layer), up)
-            : Graph.Gelu(up);
-        return Graph.Add(Matrix(inner, WeightRole.Down, WeightRole.DownBias, layer), x);
+        var y = NormBefore(x, WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
+        return AddBlock(x, _model.ExpertCount > 0 ? Experts(y, layer) : Dense(y, layer), WeightRole.FeedForwardPostNorm, layer);
     }
 
-    private Tensor Head(Tensor x) =>
-        Matrix(Norm(x, WeightRole.OutputNorm, WeightRole.OutputNormBias, -1), WeightRole.Output, WeightRole.OutputBias, -1);
+    private Tensor Dense(Tensor y, int layer)
+    {
+        var up = Matrix(y, WeightRole.Up, WeightRole.UpBias, layer);
+        var inner = _model.Architecture.Activation switch
+        {
+            Activation.SwiGlu => Graph.SwiGlu(Matrix(y, WeightRole.Gate, WeightRole.GateBias, layer), up),
+            Activation.GeGlu => Graph.GeGlu(Matrix(y, WeightRole.Gate, WeightRole.GateBias, layer), up),
+            Activation.FusedSwiGlu => Graph.SwiGlu(up),
+            _ => Graph.Gelu(up),
+        };
+        return Matrix(inner, WeightRole.Down, WeightRole.DownBias, layer);
+    }
 
-    private Tensor Norm(Tensor x, WeightRole weight, WeightRole bias, int layer)
+    // Each row takes the experts that the router finds likeliest, and of each as much as its share of their probability.
+    private Tensor Experts(Tensor y, int layer)
+    {
+        long experts = _model.ExpertCount, used = _model.ExpertsUsed, width = y.Ne(0), rows = y.Ne(1);
+        var probabilities = Graph.SoftMax(Graph.MatMul(_weights[WeightRole.Router, layer], y));
+        var chosen = Graph.Largest(probabilities, _model.ExpertsUsed); // [used, rows]
+        var shares = Graph.Reshape(Graph.GetRows(Graph.Reshape(probabilities, 1, experts, rows), chosen), used, rows);
+        // llama.cpp's guard against a division by zero: the least normal number of F16.
+        shares = Graph.Div(shares, Graph.Clamp(Graph.SumRows(shares), 6.103515625e-5f, float.PositiveInfinity));
+        shares = Graph.Reshape(shares, 1, used, rows);
+        Graph.Expand(shares);
+
+        y = Graph.Reshape(y, width, 1, rows);
+        var up = Graph.MatMul(_weights[WeightRole.UpExperts, layer], y, chosen);
+        var inner = Graph.SwiGlu(Graph.MatMul(_weights[WeightRole.GateExperts, layer], y, chosen), up);
+        var outputs = Graph.Mul(Graph.MatMul(_weights[WeightRole.DownExperts, layer], inner, chosen), shares); // [n_embd, used, rows]
+        Graph.Expand(outputs);
+
+        // All views before the first addition, so that no addition stands between them in the graph.
+        var parts = new Tensor[used];
+        for (var i = 0; i < used; i++)
+        {
+            parts[i] = Graph.View(outputs, width, rows, outputs.Nb(2), i * outputs.Nb(1));
+            Graph.Expand(parts[i]);
+        }
+        var sum = parts[0];
+        foreach (var part in parts.AsSpan(1))
+            Graph.Expand(sum = Graph.Add(sum, part));
+        return used == 1 ? Graph.Contiguous(sum) : sum;
+    }
+
+    // The residual stream with what a block made of it.
+    private Tensor AddBlock(Tensor x, Tensor block, WeightRole norm, int layer)
+    {
+        if (_model.Architecture.NormPlaces.HasFlag(NormPlaces.After))
+            block = Norm(block, norm, layer);
+        return Graph.Add(Scale(block, _model.Multipliers.Residual), x);
+    }
+
+    private Tensor Head(Tensor x)
+    {
+        var normed = AddBias(Norm(x, WeightRole.OutputNorm, -1), WeightRole.OutputNormBias, -1);
+        var logits = Scale(Matrix(normed, WeightRole.Output, WeightRole.OutputBias, -1), _model.Multipliers.Logits);
+        return _model.Multipliers.LogitCap is var cap and > 0 ? Graph.Scale(Graph.Tanh(Graph.Scale(logits, 1 / cap)), cap) : logits;
+    }
+
+    private Tensor NormBefore(Tensor x, WeightRole weight, WeightRole bias, int layer) =>
+        _model.Architecture.NormPlaces.HasFlag(NormPlaces.Before) ? AddBias(Norm(x, weight, layer), bias, layer) : x;
+
+    private Tensor Norm(Tensor x, WeightRole weight, int layer)
     {
         var y = _model.Architecture.Norm == NormKind.Rms ? Graph.RmsNorm(x, _model.NormEpsilon) : Graph.Norm(x, _model.NormEpsilon);
-        return AddBias(Graph.Mul(y, _weights[weight, layer]), bias, layer);
+        return Graph.Mul(y, _weights[weight, layer]);
     }
+
+    private Tensor Scale(Tensor x, float factor) => factor == 1 ? x : Graph.Scale(x, factor);
+
+    private Tensor Positions(int rows) => _positions.IsNull ? _positions = Graph.Input(GgmlType.I32, rows) : _positions;
+
+    // LongRoPE's two sets are for contexts within and beyond that of the first training; llama.cpp chooses by the context's length too.
+    private Tensor RopeFactors(in RopeParameters rope) =>
+        _weights[WeightRole.RopeFactors] is { IsNull: false } factors ? factors
+        : _weights[_cells > rope.OriginalContext ? WeightRole.RopeFactorsLong : WeightRole.RopeFactorsShort];
 
     private Tensor Matrix(Tensor x, WeightRole weight, WeightRole bias, int layer) => AddBias(Graph.MatMul(_weights[weight, layer], x), bias, layer);
 

@@ -19,7 +19,7 @@ internal readonly record struct LayerRange(int First, int End, bool Embedding, b
     {
         WeightRole.TokenEmbedding or WeightRole.PositionEmbedding => Embedding,
         WeightRole.OutputNorm or WeightRole.OutputNormBias or WeightRole.Output or WeightRole.OutputBias => Head,
-        WeightRole.RopeFactors => Count > 0,
+        WeightRole.RopeFactors or WeightRole.RopeFactorsLong or WeightRole.RopeFactorsShort => Count > 0,
         _ => weight.Layer >= First && weight.Layer < End,
     };
 }

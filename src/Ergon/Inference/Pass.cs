@@ -13,11 +13,17 @@ internal sealed class Pass
     // libllama pads by the same number, which bit-identical results depend on.
     private const int ExtentStep = 256;
 
-    private Half[] _mask = [];
+    private readonly int _window, _convolution;
+    private readonly int[] _historyCells;
+    private Half[] _mask = [], _windowMask = [];
 
     /// <param name="maxRows">Rows that a pass can have.</param>
-    public Pass(int maxRows)
+    /// <param name="window">Positions that layers with a window look back over; 0 where no layer has one.</param>
+    /// <param name="convolution">Positions that short convolutions read; 0 where no layer has one.</param>
+    public Pass(int maxRows, int window, int convolution)
     {
+        (_window, _convolution) = (window, convolution);
+        _historyCells = new int[maxRows * convolution];
         Tokens = new int[maxRows];
         Positions = new int[maxRows];
         WriteCells = new long[maxRows];
@@ -44,15 +50,21 @@ internal sealed class Pass
     /// <summary>[Extent, Rows]: 0 where a row may look, minus infinity elsewhere.</summary>
     public ReadOnlySpan<Half> Mask => _mask.AsSpan(0, Extent * Rows);
 
+    /// <summary>The same for layers with a window.</summary>
+    public ReadOnlySpan<Half> WindowMask => _windowMask.AsSpan(0, Extent * Rows);
+
+    /// <summary>[convolution, Rows]: the cells of each row's last positions, its own the last; the cell after all others stands for those before the first.</summary>
+    public ReadOnlySpan<int> HistoryCells => _historyCells.AsSpan(0, _convolution * Rows);
+
     /// <summary>Describes rows that were appended to <paramref name="cells"/> just before, in this order.</summary>
     public void Fill(ReadOnlySpan<PassRow> rows, KvCells cells)
     {
         Rows = rows.Length;
         Outputs = 0;
         Extent = Math.Min(cells.Capacity, (cells.Extent + ExtentStep - 1) / ExtentStep * ExtentStep);
-        if (_mask.Length < Extent * Rows)
-            _mask = GC.AllocateUninitializedArray<Half>(Extent * Rows);
-        _mask.AsSpan(0, Extent * Rows).Fill(Half.NegativeInfinity);
+        Hide(ref _mask);
+        if (_window > 0)
+            Hide(ref _windowMask);
 
         // The last row of a sequence is at its end; the ones before it count back from there.
         var later = 0;
@@ -65,14 +77,30 @@ internal sealed class Pass
             Tokens[i] = row.Token;
             Positions[i] = position;
             WriteCells[i] = of[position];
-            var mask = _mask.AsSpan(i * Extent, Extent);
-            foreach (var cell in of[..(position + 1)])
-                mask[cell] = Half.Zero;
+            Show(_mask, of[..(position + 1)]);
+            if (_window > 0)
+                Show(_windowMask, of[Math.Max(0, position + 1 - _window)..(position + 1)]);
+            for (var j = 0; j < _convolution; j++)
+                _historyCells[(i * _convolution) + j] = position - _convolution + 1 + j is var past and >= 0 ? of[past] : cells.Capacity;
+
+            void Show(Half[] mask, ReadOnlySpan<int> visible)
+            {
+                var row = mask.AsSpan(i * Extent, Extent);
+                foreach (var cell in visible)
+                    row[cell] = Half.Zero;
+            }
         }
         for (var i = 0; i < rows.Length; i++)
         {
             if (rows[i].WantsLogits)
                 OutputRows[Outputs++] = i;
+        }
+
+        void Hide(ref Half[] mask)
+        {
+            if (mask.Length < Extent * Rows)
+                mask = GC.AllocateUninitializedArray<Half>(Extent * Rows);
+            mask.AsSpan(0, Extent * Rows).Fill(Half.NegativeInfinity);
         }
     }
 }

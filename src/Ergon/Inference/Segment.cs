@@ -14,7 +14,7 @@ internal sealed class Segment : IDisposable
     private readonly Weights _weights;
     private readonly TensorArena _cacheArena;
     private readonly DeviceBuffer? _cacheBuffer;
-    private readonly (Tensor Keys, Tensor Values)[] _cache; // [n_embd_kv, n_cells] a layer
+    private readonly LayerCache[] _cache;
     private readonly LayerGraph _lowering;
     private readonly GraphAllocator _allocator;
     private (int Rows, int Extent, int Outputs) _shape;
@@ -35,16 +35,19 @@ internal sealed class Segment : IDisposable
             _weights = new Weights(model, backend.Device, layers, progress, cancellation);
             _cacheArena = new TensorArena(Math.Max(1, 2 * layers.Count));
             long width = (long)model.HeadLength * model.HeadCountKv, bytes = 0;
-            _cache = new (Tensor Keys, Tensor Values)[layers.Count];
+            _cache = new LayerCache[layers.Count];
             for (var i = 0; i < _cache.Length; i++)
             {
-                _cache[i] = (_cacheArena.New(cacheType, width, cells), _cacheArena.New(cacheType, width, cells));
-                bytes += _cache[i].Keys.Bytes + _cache[i].Values.Bytes;
+                // One cell more, never written, is what lies before a sequence's first position.
+                _cache[i] = model.Layers.HasConvolution(layers.First + i)
+                    ? new LayerCache { History = _cacheArena.New(GgmlType.F32, model.EmbeddingLength, cells + 1) }
+                    : new LayerCache { Keys = _cacheArena.New(cacheType, width, cells), Values = _cacheArena.New(cacheType, width, cells) };
+                bytes += _cache[i].Tensors.Sum(t => t.Bytes);
             }
             _cacheBuffer = _cacheArena.Allocate(backend.Device.BufferType, bytes);
             // Cells that were never written are masked, but 0 times NaN is NaN on devices that multiply first.
             _cacheBuffer?.Clear();
-            _lowering = new LayerGraph(model, _weights, layers, _cache);
+            _lowering = new LayerGraph(model, _weights, layers, _cache, cells);
             _allocator = new GraphAllocator(backend.Device.BufferType);
         }
         catch
@@ -83,14 +86,11 @@ internal sealed class Segment : IDisposable
     /// <summary>Overwrites cells of the cache with zeros.</summary>
     public void ClearCells(ReadOnlySpan<int> cells)
     {
-        foreach (var (keys, values) in _cache)
+        foreach (var tensor in _cache.SelectMany(c => c.Tensors))
         {
-            var zeros = new byte[keys.Nb(1)];
+            var zeros = new byte[tensor.Nb(1)];
             foreach (var cell in cells)
-            {
-                keys.Set<byte>(zeros, cell * keys.Nb(1));
-                values.Set<byte>(zeros, cell * values.Nb(1));
-            }
+                tensor.Set<byte>(zeros, cell * tensor.Nb(1));
         }
     }
 

@@ -49,7 +49,7 @@ internal sealed class Weights : IDisposable
         {
             var source = model.File.FindTensor(spec.TensorName)!;
             Tensor tensor;
-            if (spec.IsMatrix && repack.Takes(source.Type, source.Ne[0], source.Ne[1]))
+            if (spec.IsMatrix && repack.Takes(source.Type, source.Ne.AsSpan(), spec.IsExperts))
             {
                 tensor = arenas.Repacked.New(source.Type, source.Ne.AsSpan());
                 bytes.Repacked += source.Bytes;

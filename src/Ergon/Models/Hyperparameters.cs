@@ -16,8 +16,11 @@ internal sealed class Hyperparameters(GgufFile file, string architecture)
     public int Count(string key, int min, int max, int? fallback = null)
     {
         var name = $"{architecture}.{key}";
-        if (fallback is { } value && file.FindEntry(name) is null)
+        var entry = file.FindEntry(name);
+        if (fallback is { } value && entry is null)
             return value;
+        if (entry is { Type: GgufValueType.Array })
+            throw Unsupported(key, "is a list with a value for each layer");
         var count = file.GetUInt32(name);
         return count >= min && count <= max ? (int)count
             : throw new GgufException(file.Path, $"has the hyperparameter '{name}' = {count}, which must be {min} to {max}: the file is damaged, download it again");
@@ -31,6 +34,23 @@ internal sealed class Hyperparameters(GgufFile file, string architecture)
         var number = file.GetFloat(name);
         return float.IsFinite(number) && number >= 0 ? number
             : throw new GgufException(file.Path, $"has the hyperparameter '{name}' = {number}, which must be a number from 0 on: the file is damaged, download it again");
+    }
+
+    /// <summary>A number that something is divided by, or a logarithm taken of.</summary>
+    public float Positive(string key, float? fallback = null) => Number(key, fallback) is var number and > 0 ? number
+        : throw new GgufException(file.Path, $"has the hyperparameter '{architecture}.{key}' = 0, which must be more: the file is damaged, download it again");
+
+    public bool Flag(string key, bool fallback) => file.FindBool($"{architecture}.{key}") ?? fallback;
+
+    /// <summary>A value for each layer; <see langword="null"/> where the key is absent or holds one value for all.</summary>
+    public int[]? List(string key, int layers)
+    {
+        var name = $"{architecture}.{key}";
+        if (file.FindEntry(name) is not { Type: GgufValueType.Array })
+            return null;
+        var list = file.FindInt32Array(name)!;
+        return list.Length == layers ? list
+            : throw new GgufException(file.Path, $"has the hyperparameter '{name}' with {list.Length} values for {layers} layers: the file is damaged, download it again");
     }
 
     public UnsupportedModelException Unsupported(string key, string what) =>

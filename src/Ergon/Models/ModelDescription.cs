@@ -12,7 +12,7 @@ public sealed class ModelDescription
 {
     // A position or a row index is an I32 in ggml, and logits are counted [n_vocab, rows] in one array of
     // at most 512 rows: these bounds keep all products in range.
-    private const int MaxLayers = 1024, MaxWidth = 1 << 20, MaxContext = 1 << 24, MaxVocabulary = (1 << 22) - 1;
+    private const int MaxLayers = 1024, MaxWidth = 1 << 20, MaxContext = 1 << 24, MaxVocabulary = (1 << 22) - 1, MaxExperts = 1024;
 
     private readonly List<WeightSpec> _weights = [];
 
@@ -24,9 +24,10 @@ public sealed class ModelDescription
         Name = keys.Text("general.name") ?? System.IO.Path.GetFileNameWithoutExtension(file.Path);
         LayerCount = keys.Count("block_count", 1, MaxLayers);
         EmbeddingLength = keys.Count("embedding_length", 1, MaxWidth);
-        FeedForwardLength = keys.Count("feed_forward_length", 1, MaxWidth);
         HeadCount = keys.Count("attention.head_count", 1, EmbeddingLength);
-        HeadCountKv = keys.Count("attention.head_count_kv", 1, HeadCount, fallback: HeadCount);
+        HeadCountKv = architecture.Convolutions && keys.List("attention.head_count_kv", LayerCount) is { } heads
+            ? OfAttention(keys, heads)
+            : keys.Count("attention.head_count_kv", 1, HeadCount, fallback: HeadCount);
         TrainingContext = keys.Count("context_length", 1, MaxContext);
         HeadLength = keys.Count("attention.key_length", 1, EmbeddingLength, fallback: EmbeddingLength / HeadCount);
         NormEpsilon = keys.Number(architecture.Norm == NormKind.Rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon");
@@ -34,10 +35,28 @@ public sealed class ModelDescription
             throw keys.Unsupported("attention.value_length", "differs from attention.key_length");
         if (HeadCount % HeadCountKv != 0)
             throw keys.Unsupported("attention.head_count_kv", $"is {HeadCountKv}, which does not divide the {HeadCount} heads");
-        if (keys.Count("expert_count", 0, int.MaxValue, fallback: 0) != 0)
-            throw keys.Unsupported("expert_count", "asks for a mixture of experts");
+        if (!keys.Flag("attention.causal", true))
+            throw keys.Unsupported("attention.causal", "is false: the model reads text in both directions");
+        if (architecture.Experts)
+        {
+            ExpertCount = keys.Count("expert_count", 1, MaxExperts);
+            ExpertsUsed = keys.Count("expert_used_count", 1, ExpertCount);
+            if (keys.Count("expert_group_count", 0, int.MaxValue, fallback: 0) > 1)
+                throw keys.Unsupported("expert_group_count", "chooses experts by groups");
+            // Experts without a width of their own share that of a whole block.
+            FeedForwardLength = keys.Count("expert_feed_forward_length", 0, MaxWidth, fallback: 0) is var width and > 0 ? width
+                : keys.Count("feed_forward_length", ExpertsUsed, MaxWidth) / ExpertsUsed;
+        }
+        else
+        {
+            FeedForwardLength = keys.Count("feed_forward_length", 1, MaxWidth);
+            if (keys.Count("expert_count", 0, int.MaxValue, fallback: 0) != 0)
+                throw keys.Unsupported("expert_count", "asks for a mixture of experts");
+        }
         if (architecture.Rope is { } mode)
-            Rope = RopeScaling.Read(keys, mode, HeadLength, TrainingContext);
+            Rope = RopeScaling.Read(keys, mode, architecture.PartialRope, HeadLength, TrainingContext);
+        Layers = new LayerPattern(keys, architecture, LayerCount, Rope);
+        Multipliers = Multipliers.Read(keys, architecture, LayerCount, EmbeddingLength, HeadCount, HeadLength);
 
         var rows = Tensor(WeightRole.TokenEmbedding, -1).Ne[1];
         VocabularySize = rows <= MaxVocabulary ? (int)rows
@@ -60,8 +79,14 @@ public sealed class ModelDescription
     /// <summary>Width of the residual stream, <c>n_embd</c>.</summary>
     public int EmbeddingLength { get; }
 
-    /// <summary>Width of the feed-forward blocks, <c>n_ff</c>.</summary>
+    /// <summary>Width of the feed-forward blocks, <c>n_ff</c>, or of each expert.</summary>
     public int FeedForwardLength { get; }
+
+    /// <summary>Experts a layer; 0 where every row takes the whole feed-forward block.</summary>
+    public int ExpertCount { get; }
+
+    /// <summary>Experts that a row takes.</summary>
+    public int ExpertsUsed { get; }
 
     /// <summary>Query heads a layer.</summary>
     public int HeadCount { get; }
@@ -88,8 +113,20 @@ public sealed class ModelDescription
 
     internal float NormEpsilon { get; }
 
-    /// <summary>Rotary positions; <see langword="null"/> where positions are learned.</summary>
+    /// <summary>Rotary positions of layers that look at everything; <see langword="null"/> where positions are learned.</summary>
     internal RopeParameters? Rope { get; }
+
+    /// <summary>What differs between its layers.</summary>
+    internal LayerPattern Layers { get; }
+
+    /// <summary>What a position takes of the cache, in all layers together.</summary>
+    internal long CacheBytes(GgmlType type)
+    {
+        var (_, blockLength, blockBytes) = type.Traits();
+        return (2L * (LayerCount - Layers.Convolutions) * HeadLength * HeadCountKv / blockLength * blockBytes) + ((long)Layers.Convolutions * EmbeddingLength * sizeof(float));
+    }
+
+    internal Multipliers Multipliers { get; }
 
     /// <summary>Every weight that the graph uses. A tied output stands twice, once for each use.</summary>
     internal IReadOnlyList<WeightSpec> Weights => _weights;
@@ -105,54 +142,103 @@ public sealed class ModelDescription
         return new ModelDescription(file, architecture);
     }
 
+    // Layers without heads convolve instead; the others must be alike.
+    private int OfAttention(Hyperparameters keys, int[] heads) =>
+        heads.Max() is var count && count >= 1 && count <= HeadCount && heads.All(h => h == 0 || h == count) ? count
+        : throw keys.Unsupported("attention.head_count_kv", "differs between layers with attention, or is out of range");
+
     // Shapes follow from the hyperparameters alone, so a tensor of any other shape is an error of the file.
     private void AddWeights()
     {
         long embd = EmbeddingLength, ff = FeedForwardLength, q = (long)HeadLength * HeadCount, kv = (long)HeadLength * HeadCountKv;
         var normBias = Architecture.Norm == NormKind.Layer;
         var biasRequired = Architecture.BiasesRequired;
+        bool before = Architecture.NormPlaces.HasFlag(NormPlaces.Before), after = Architecture.NormPlaces.HasFlag(NormPlaces.After);
 
         Add(WeightRole.TokenEmbedding, -1, [embd, VocabularySize]);
         if (Architecture.Rope is null)
             Add(WeightRole.PositionEmbedding, -1, [embd, TrainingContext]);
         if (Architecture.RopeFactors)
-            Add(WeightRole.RopeFactors, -1, [Rope!.Value.Dimensions / 2], required: false);
+        {
+            long[] factors = [Rope!.Value.Dimensions / 2];
+            Add(WeightRole.RopeFactors, -1, factors, required: false);
+            if (Add(WeightRole.RopeFactorsLong, -1, factors, required: false))
+                Add(WeightRole.RopeFactorsShort, -1, factors);
+        }
         AddNorm(WeightRole.OutputNorm, WeightRole.OutputNormBias, -1);
         if (!Add(WeightRole.Output, -1, [embd, VocabularySize], required: false))
-            _weights.Add(new WeightSpec(WeightRole.Output, -1, WeightSpec.NameOf(WeightRole.TokenEmbedding, -1)));
+            _weights.Add(new WeightSpec(WeightRole.Output, -1, WeightSpec.NameOf(Architecture, WeightRole.TokenEmbedding, -1)));
         Add(WeightRole.OutputBias, -1, [VocabularySize], required: false);
 
         for (var layer = 0; layer < LayerCount; layer++)
         {
-            AddNorm(WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
-            if (File.FindTensor(WeightSpec.NameOf(WeightRole.FusedQkv, layer)) is not null)
+            if (before)
+                AddNorm(WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
+            if (Layers.HasConvolution(layer))
+                AddConvolution(layer);
+            else
+                AddAttention(layer);
+            if (after)
+                Add(WeightRole.AttentionPostNorm, layer, [embd]);
+            if (before)
+                AddNorm(WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
+            if (ExpertCount > 0)
             {
-                AddMatrix(WeightRole.FusedQkv, WeightRole.FusedQkvBias, embd, q + (2 * kv));
+                Add(WeightRole.Router, layer, [embd, ExpertCount]);
+                Add(WeightRole.GateExperts, layer, [embd, ff, ExpertCount]);
+                Add(WeightRole.UpExperts, layer, [embd, ff, ExpertCount]);
+                Add(WeightRole.DownExperts, layer, [ff, embd, ExpertCount]);
             }
             else
             {
-                AddMatrix(WeightRole.Query, WeightRole.QueryBias, embd, q);
-                AddMatrix(WeightRole.Key, WeightRole.KeyBias, embd, kv);
-                AddMatrix(WeightRole.Value, WeightRole.ValueBias, embd, kv);
+                if (Architecture.Activation is Activation.SwiGlu or Activation.GeGlu)
+                    AddMatrix(layer, WeightRole.Gate, WeightRole.GateBias, embd, ff);
+                AddMatrix(layer, WeightRole.Up, WeightRole.UpBias, embd, Architecture.Activation == Activation.FusedSwiGlu ? 2 * ff : ff);
+                AddMatrix(layer, WeightRole.Down, WeightRole.DownBias, ff, embd);
             }
-            AddMatrix(WeightRole.AttentionOutput, WeightRole.AttentionOutputBias, q, embd);
-            AddNorm(WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
-            if (Architecture.Activation == Activation.SwiGlu)
-                AddMatrix(WeightRole.Gate, WeightRole.GateBias, embd, ff);
-            AddMatrix(WeightRole.Up, WeightRole.UpBias, embd, ff);
-            AddMatrix(WeightRole.Down, WeightRole.DownBias, ff, embd);
-
-            void AddMatrix(WeightRole weight, WeightRole bias, long from, long to)
-            {
-                Add(weight, layer, [from, to]);
-                Add(bias, layer, [to], required: biasRequired);
-            }
+            if (after)
+                Add(WeightRole.FeedForwardPostNorm, layer, [embd]);
         }
 
         // A tensor that the graph does not use would change the answers silently.
         var known = _weights.Select(w => w.TensorName).ToHashSet();
         if (File.Tensors.FirstOrDefault(t => !known.Contains(t.Name) && !IsDerived(t.Name)) is { } stranger)
             throw new UnsupportedModelException($"{File.Path}: the tensor '{stranger.Name}' is not part of the architecture '{Architecture.Name}' as Ergon's graph describes it, so its answers would be wrong; use a plain '{Architecture.Name}' model.");
+
+        void AddAttention(int layer)
+        {
+            // A norm over all heads of a row needs them in a matrix of their own.
+            if (Architecture.QueryKeyNorm != QueryKeyNorm.Rows && File.FindTensor(WeightSpec.NameOf(Architecture, WeightRole.FusedQkv, layer)) is not null)
+            {
+                AddMatrix(layer, WeightRole.FusedQkv, WeightRole.FusedQkvBias, embd, q + (2 * kv));
+            }
+            else
+            {
+                AddMatrix(layer, WeightRole.Query, WeightRole.QueryBias, embd, q);
+                AddMatrix(layer, WeightRole.Key, WeightRole.KeyBias, embd, kv);
+                AddMatrix(layer, WeightRole.Value, WeightRole.ValueBias, embd, kv);
+            }
+            if (Architecture.QueryKeyNorm != QueryKeyNorm.None)
+            {
+                var heads = Architecture.QueryKeyNorm == QueryKeyNorm.Heads;
+                Add(WeightRole.QueryNorm, layer, [heads ? HeadLength : q]);
+                Add(WeightRole.KeyNorm, layer, [heads ? HeadLength : kv]);
+            }
+            AddMatrix(layer, WeightRole.AttentionOutput, WeightRole.AttentionOutputBias, q, embd);
+        }
+
+        void AddConvolution(int layer)
+        {
+            Add(WeightRole.ConvolutionInput, layer, [embd, 3 * embd]);
+            Add(WeightRole.ConvolutionKernel, layer, [Layers.ConvolutionLength, embd]);
+            Add(WeightRole.ConvolutionOutput, layer, [embd, embd]);
+        }
+
+        void AddMatrix(int layer, WeightRole weight, WeightRole bias, long from, long to)
+        {
+            Add(weight, layer, [from, to]);
+            Add(bias, layer, [to], required: biasRequired);
+        }
 
         void AddNorm(WeightRole weight, WeightRole bias, int layer)
         {
@@ -169,7 +255,7 @@ public sealed class ModelDescription
 
     private bool Add(WeightRole role, int layer, ReadOnlySpan<long> shape, bool required = true)
     {
-        var name = WeightSpec.NameOf(role, layer);
+        var name = WeightSpec.NameOf(Architecture, role, layer);
         if (File.FindTensor(name) is null && !required)
             return false;
         var tensor = Tensor(role, layer);
@@ -178,9 +264,9 @@ public sealed class ModelDescription
             fits &= tensor.Ne[i] == (i < shape.Length ? shape[i] : 1);
         if (!fits)
             throw new GgufException(File.Path, $"has the tensor '{name}' in the shape [{string.Join(", ", tensor.Ne)}], but its hyperparameters make that [{string.Join(", ", shape.ToArray())}]: the file is damaged, download it again");
-        // ggml adds and scales by vectors in F32 only, and has no product with the types that are for
+        // ggml adds, scales by vectors and convolves in F32 only, and has no product with the types that are for
         // indices or for its own intermediate results: anything else ends the process.
-        if (shape.Length == 1 ? tensor.Type != GgmlType.F32 : !IsWeightType(tensor.Type))
+        if (shape.Length == 1 || role == WeightRole.ConvolutionKernel ? tensor.Type != GgmlType.F32 : !IsWeightType(tensor.Type))
             throw new GgufException(File.Path, $"has the tensor '{name}' in the type {tensor.Type}, which ggml does not compute with there: convert the model again");
         _weights.Add(new WeightSpec(role, layer, name));
         return true;
@@ -190,7 +276,7 @@ public sealed class ModelDescription
 
     private GgufTensor Tensor(WeightRole role, int layer)
     {
-        var name = WeightSpec.NameOf(role, layer);
+        var name = WeightSpec.NameOf(Architecture, role, layer);
         return File.FindTensor(name) ?? throw new GgufException(File.Path, $"lacks the tensor '{name}', which the architecture '{Architecture.Name}' needs: the file is incomplete, or holds only a vocabulary");
     }
 }

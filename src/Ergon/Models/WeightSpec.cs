@@ -6,6 +6,8 @@ internal enum WeightRole
     TokenEmbedding,
     PositionEmbedding,
     RopeFactors,
+    RopeFactorsLong,
+    RopeFactorsShort,
     OutputNorm,
     OutputNormBias,
     Output,
@@ -18,18 +20,29 @@ internal enum WeightRole
     KeyBias,
     Value,
     ValueBias,
+    QueryNorm,
+    KeyNorm,
     FusedQkv,
     FusedQkvBias,
     AttentionOutput,
     AttentionOutputBias,
+    AttentionPostNorm,
     FeedForwardNorm,
     FeedForwardNormBias,
+    FeedForwardPostNorm,
     Gate,
     GateBias,
     Up,
     UpBias,
     Down,
     DownBias,
+    Router,
+    GateExperts,
+    UpExperts,
+    DownExperts,
+    ConvolutionInput,
+    ConvolutionKernel,
+    ConvolutionOutput,
 }
 
 /// <summary>A weight that a model has: where its tensor lies and what it is for.</summary>
@@ -38,18 +51,24 @@ internal enum WeightRole
 /// <param name="TensorName">The tensor's name in the file.</param>
 internal readonly record struct WeightSpec(WeightRole Role, int Layer, string TensorName)
 {
-    /// <summary>The weights that activations are multiplied by; only these may be repacked.</summary>
-    public bool IsMatrix => Role is WeightRole.Output or WeightRole.Query or WeightRole.Key or WeightRole.Value
-        or WeightRole.FusedQkv or WeightRole.AttentionOutput or WeightRole.Gate or WeightRole.Up or WeightRole.Down;
+    /// <summary>The matrices that activations are multiplied by, which alone may be repacked.</summary>
+    public bool IsMatrix => IsExperts || Role is WeightRole.Router or WeightRole.Output or WeightRole.Query or WeightRole.Key or WeightRole.Value
+        or WeightRole.FusedQkv or WeightRole.AttentionOutput or WeightRole.Gate or WeightRole.Up or WeightRole.Down
+        or WeightRole.ConvolutionInput or WeightRole.ConvolutionOutput;
+
+    /// <summary>Whether the weight is a matrix for each expert, of which a row uses some.</summary>
+    public bool IsExperts => Role is WeightRole.GateExperts or WeightRole.UpExperts or WeightRole.DownExperts;
 
     /// <summary>The GGUF name of a role's tensor.</summary>
-    public static string NameOf(WeightRole role, int layer) => role switch
+    public static string NameOf(Architecture architecture, WeightRole role, int layer) => role switch
     {
         WeightRole.TokenEmbedding => "token_embd.weight",
         WeightRole.PositionEmbedding => "position_embd.weight",
         WeightRole.RopeFactors => "rope_freqs.weight",
-        WeightRole.OutputNorm => "output_norm.weight",
-        WeightRole.OutputNormBias => "output_norm.bias",
+        WeightRole.RopeFactorsLong => "rope_factors_long.weight",
+        WeightRole.RopeFactorsShort => "rope_factors_short.weight",
+        WeightRole.OutputNorm => architecture.OutputNorm + ".weight",
+        WeightRole.OutputNormBias => architecture.OutputNorm + ".bias",
         WeightRole.Output => "output.weight",
         WeightRole.OutputBias => "output.bias",
         _ => $"blk.{layer}." + role switch
@@ -62,18 +81,29 @@ internal readonly record struct WeightSpec(WeightRole Role, int Layer, string Te
             WeightRole.KeyBias => "attn_k.bias",
             WeightRole.Value => "attn_v.weight",
             WeightRole.ValueBias => "attn_v.bias",
+            WeightRole.QueryNorm => "attn_q_norm.weight",
+            WeightRole.KeyNorm => "attn_k_norm.weight",
             WeightRole.FusedQkv => "attn_qkv.weight",
             WeightRole.FusedQkvBias => "attn_qkv.bias",
             WeightRole.AttentionOutput => "attn_output.weight",
             WeightRole.AttentionOutputBias => "attn_output.bias",
+            WeightRole.AttentionPostNorm => "post_attention_norm.weight",
             WeightRole.FeedForwardNorm => "ffn_norm.weight",
             WeightRole.FeedForwardNormBias => "ffn_norm.bias",
+            WeightRole.FeedForwardPostNorm => "post_ffw_norm.weight",
             WeightRole.Gate => "ffn_gate.weight",
             WeightRole.GateBias => "ffn_gate.bias",
             WeightRole.Up => "ffn_up.weight",
             WeightRole.UpBias => "ffn_up.bias",
             WeightRole.Down => "ffn_down.weight",
             WeightRole.DownBias => "ffn_down.bias",
+            WeightRole.Router => "ffn_gate_inp.weight",
+            WeightRole.GateExperts => "ffn_gate_exps.weight",
+            WeightRole.UpExperts => "ffn_up_exps.weight",
+            WeightRole.DownExperts => "ffn_down_exps.weight",
+            WeightRole.ConvolutionInput => "shortconv.in_proj.weight",
+            WeightRole.ConvolutionKernel => "shortconv.conv.weight",
+            WeightRole.ConvolutionOutput => "shortconv.out_proj.weight",
             _ => throw new ArgumentOutOfRangeException(nameof(role)),
         },
     };

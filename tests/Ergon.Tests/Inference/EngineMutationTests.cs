@@ -23,16 +23,20 @@ public sealed class EngineMutationTests(ITestOutputHelper output) : IDisposable
     [InlineData("llama", GgmlType.Q8_0)]
     [InlineData("qwen2", GgmlType.Q4_K)]
     [InlineData("gpt2", GgmlType.F16)]
+    [InlineData("lfm2", GgmlType.F32)]
+    [InlineData("phi3", GgmlType.Q4_0)]
+    [InlineData("gemma2", GgmlType.Q8_0)]
+    [InlineData("qwen3moe", GgmlType.Q4_0)]
     public async Task A_mutant_runs_or_is_refused(string architecture, GgmlType type)
     {
-        var whole = File.ReadAllBytes(new RandomModel(architecture, type) { Layers = 1 }.Write(_folder.Path));
+        var whole = File.ReadAllBytes(new RandomModel(architecture, type) { Layers = 2 }.Write(_folder.Path));
         var path = _folder.File("mutant.gguf", whole);
         var mutator = new GgufMutator(whole, (int)GgufFile.Open(path).Tensors[0].FileOffset);
         int opened = 0, ran = 0;
         var slowest = (Time: TimeSpan.Zero, Seed: 0);
         Assert.Equal("ok", await ProbeAsync(path));
         var failures = new List<string>();
-        for (var seed = 0; seed < Mutants / 4; seed++)
+        for (var seed = 0; seed < Mutants / 8; seed++)
         {
             File.WriteAllBytes(path, mutator.Next(seed));
             try
@@ -53,7 +57,7 @@ public sealed class EngineMutationTests(ITestOutputHelper output) : IDisposable
             else if (!answer.StartsWith("refused: ", StringComparison.Ordinal))
                 failures.Add($"seed {seed}: {answer}");
         }
-        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{architecture} {type}: {Mutants / 4} mutants, {opened} opened, {ran} ran, {failures.Count} failures, slowest {slowest.Time.TotalMilliseconds:F0} ms (seed {slowest.Seed})"));
+        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{architecture} {type}: {Mutants / 8} mutants, {opened} opened, {ran} ran, {failures.Count} failures, slowest {slowest.Time.TotalMilliseconds:F0} ms (seed {slowest.Seed})"));
         Assert.Empty(failures);
     }
 

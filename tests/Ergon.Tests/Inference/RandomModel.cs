@@ -1,3 +1,4 @@
+using Ergon.Models;
 using Ergon.Models.Gguf;
 using Ergon.Native;
 using Ergon.Native.Tensors;
@@ -8,80 +9,128 @@ namespace Ergon.Tests.Inference;
 internal sealed record RandomModel(string Architecture, GgmlType Type)
 {
     public int Seed { get; init; } = 1;
-    public int Layers { get; init; } = 3;
+    public int? Layers { get; init; }
     public int Embedding { get; init; } = 256;
     public int FeedForward { get; init; } = 512;
     public int Heads { get; init; } = 4;
     public int HeadsKv { get; init; } = 2;
+    public int? HeadLength { get; init; }
     public int Context { get; init; } = 1024;
     public bool TiedOutput { get; init; } = true;
-    public bool RopeFactors { get; init; }
-    public string? RopeScaling { get; init; }
+    public bool AttentionFirst { get; init; }
+    public bool? FusedQkv { get; init; }
+    public string[] RopeFactors { get; init; } = [];
 
-    private const int Vocabulary = 320;
+    /// <summary>Hyperparameters beside the usual ones, or instead of them: numbers, bools, texts or lists, without the architecture.</summary>
+    public Dictionary<string, object> Keys { get; init; } = [];
+
+    private const int Vocabulary = 320, Experts = 8;
+
+    private Architecture Family => Ergon.Models.Architecture.Find(Architecture)!;
+
+    // What makes a family's layers differ shows in this many.
+    private int LayerCount => Layers ?? Math.Max(3, Family.NoRopePeriod + 1);
 
     public string Write(string folder)
     {
         var path = Path.Combine(folder, $"{Architecture}-{Type}-{GetHashCode() & 0xffff:x}.gguf".ToLowerInvariant());
         var random = new Random(Seed);
         var w = new GgufWriter();
-        var gpt2 = Architecture == "gpt2";
-        int kv = gpt2 ? Heads : HeadsKv, length = Embedding / Heads;
+        var learned = Family.Rope is null;
+        int kv = learned ? Heads : HeadsKv, length = HeadLength ?? Embedding / Heads, q = length * Heads;
         w.Add("general.architecture", Architecture);
-        w.Add("general.name", $"random {Architecture}");
-        foreach (var (key, value) in new (string, int)[] { ("context_length", Context), ("embedding_length", Embedding), ("block_count", Layers),
-            ("feed_forward_length", FeedForward), ("attention.head_count", Heads), ("attention.head_count_kv", kv) })
-            w.Add($"{Architecture}.{key}", (uint)value);
-        w.Add($"{Architecture}.attention.layer_norm_{(gpt2 ? "" : "rms_")}epsilon", 1e-5f);
-        if (!gpt2)
-            w.Add($"{Architecture}.rope.freq_base", 10000f);
-        if (RopeScaling is not null)
-        {
-            w.Add($"{Architecture}.rope.scaling.type", RopeScaling);
-            w.Add($"{Architecture}.rope.scaling.factor", 4f);
-            w.Add($"{Architecture}.rope.scaling.original_context_length", (uint)(Context / 4));
-        }
+        w.Add("general.name", "random weights");
+        foreach (var (key, value) in Hyperparameters(kv))
+            Add($"{Architecture}.{key}", value);
         AddVocabulary(w);
 
         Matrix("token_embd.weight", Embedding, Vocabulary);
-        if (gpt2)
+        if (learned)
             Matrix("position_embd.weight", Embedding, Context, GgmlType.F32);
-        Norm("output_norm");
-        if (!TiedOutput)
+        Norm(Family.OutputNorm);
+        // libllama ties the output of any family but this.
+        if (!TiedOutput || Architecture == "olmo2")
             Matrix("output.weight", Embedding, Vocabulary);
-        if (RopeFactors)
-            Vector("rope_freqs.weight", length / 2, 1, 0.5f);
-        for (var i = 0; i < Layers; i++)
+        foreach (var name in RopeFactors)
+            Vector(name + ".weight", length / 2, 1, 0.5f);
+        var norms = Family.NormPlaces;
+        for (var i = 0; i < LayerCount; i++)
         {
             var block = $"blk.{i}.";
-            Norm(block + "attn_norm");
-            if (gpt2)
+            if (norms.HasFlag(NormPlaces.Before))
+                Norm(block + "attn_norm");
+            if (IsConvolved(i))
             {
-                Biased(block + "attn_qkv", Embedding, Embedding + (2 * kv * length));
+                Matrix(block + "shortconv.in_proj.weight", Embedding, 3 * Embedding);
+                Matrix(block + "shortconv.conv.weight", 3, Embedding, GgmlType.F32);
+                Matrix(block + "shortconv.out_proj.weight", Embedding, Embedding);
             }
             else
             {
-                Biased(block + "attn_q", Embedding, Embedding, Architecture == "qwen2");
-                Biased(block + "attn_k", Embedding, kv * length, Architecture == "qwen2");
-                Biased(block + "attn_v", Embedding, kv * length, Architecture == "qwen2");
+                Attention(block);
             }
-            Biased(block + "attn_output", Embedding, Embedding, gpt2);
-            Norm(block + "ffn_norm");
-            if (!gpt2)
-                Matrix(block + "ffn_gate.weight", Embedding, FeedForward);
-            Biased(block + "ffn_up", Embedding, FeedForward, gpt2);
-            Biased(block + "ffn_down", FeedForward, Embedding, gpt2);
+            if (norms.HasFlag(NormPlaces.After))
+                Norm(block + "post_attention_norm");
+            if (norms.HasFlag(NormPlaces.Before))
+                Norm(block + "ffn_norm");
+            if (Family.Experts)
+            {
+                Matrix(block + "ffn_gate_inp.weight", Embedding, Experts, GgmlType.F32);
+                Matrix(block + "ffn_gate_exps.weight", Embedding, FeedForward, count: Experts);
+                Matrix(block + "ffn_up_exps.weight", Embedding, FeedForward, count: Experts);
+                Matrix(block + "ffn_down_exps.weight", FeedForward, Embedding, count: Experts);
+            }
+            else
+            {
+                if (Family.Activation is Activation.SwiGlu or Activation.GeGlu)
+                    Matrix(block + "ffn_gate.weight", Embedding, FeedForward);
+                Biased(block + "ffn_up", Embedding, Family.Activation == Activation.FusedSwiGlu ? 2 * FeedForward : FeedForward, learned);
+                Biased(block + "ffn_down", FeedForward, Embedding, learned);
+            }
+            if (norms.HasFlag(NormPlaces.After))
+                Norm(block + "post_ffw_norm");
         }
         w.Write(path);
         return path;
 
+        void Attention(string block)
+        {
+            if (FusedQkv ?? Architecture is "gpt2" or "phi3")
+            {
+                Biased(block + "attn_qkv", Embedding, q + (2 * kv * length), learned);
+            }
+            else
+            {
+                Biased(block + "attn_q", Embedding, q, Architecture == "qwen2");
+                Biased(block + "attn_k", Embedding, kv * length, Architecture == "qwen2");
+                Biased(block + "attn_v", Embedding, kv * length, Architecture == "qwen2");
+            }
+            if (Family.QueryKeyNorm != QueryKeyNorm.None)
+            {
+                Vector(block + "attn_q_norm.weight", Family.QueryKeyNorm == QueryKeyNorm.Rows ? q : length, 1, 0.1f);
+                Vector(block + "attn_k_norm.weight", Family.QueryKeyNorm == QueryKeyNorm.Rows ? kv * length : length, 1, 0.1f);
+            }
+            Biased(block + "attn_output", q, Embedding, learned);
+        }
+        void Add(string key, object value)
+        {
+            switch (value)
+            {
+                case uint count: w.Add(key, count); break;
+                case float number: w.Add(key, number); break;
+                case bool flag: w.Add(key, flag); break;
+                case int[] list: w.AddArray<int>(key, list); break;
+                case bool[] list: w.AddArray<bool>(key, list); break;
+                default: w.Add(key, (string)value); break;
+            }
+        }
         void Norm(string name)
         {
             Vector(name + ".weight", Embedding, 1, 0.1f);
-            if (gpt2)
+            if (Family.Norm == NormKind.Layer)
                 Vector(name + ".bias", Embedding, 0, 0.1f);
         }
-        void Biased(string name, int from, int to, bool bias = true)
+        void Biased(string name, int from, int to, bool bias)
         {
             Matrix(name + ".weight", from, to);
             if (bias)
@@ -89,9 +138,42 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
         }
         void Vector(string name, int n, float mean, float spread) =>
             w.AddTensor(name, GgmlType.F32, [n], Quantizer.Quantize(GgmlType.F32, Values(n, mean, spread), n));
-        void Matrix(string name, int from, int to, GgmlType? type = null) =>
-            w.AddTensor(name, type ?? Type, [from, to], Quantizer.Quantize(type ?? Type, Values(from * to, 0, 1.5f / MathF.Sqrt(from)), from));
+        void Matrix(string name, int from, int to, GgmlType? type = null, int count = 1) =>
+            w.AddTensor(name, type ?? Type, [from, to, .. count > 1 ? [count] : Array.Empty<long>()],
+                Quantizer.Quantize(type ?? Type, Values(from * to * count, 0, 1.5f / MathF.Sqrt(from)), from));
         float[] Values(int count, float mean, float spread) => [.. Enumerable.Range(0, count).Select(_ => mean + (spread * ((2 * random.NextSingle()) - 1)))];
+    }
+
+    // A layer of each kind before, between and after those of the other.
+    private bool IsConvolved(int layer) => Family.Convolutions && (layer % 2 == 0) != AttentionFirst;
+
+    private Dictionary<string, object> Hyperparameters(int kv)
+    {
+        var keys = new Dictionary<string, object>
+        {
+            ["context_length"] = (uint)Context,
+            ["embedding_length"] = (uint)Embedding,
+            ["block_count"] = (uint)LayerCount,
+            ["feed_forward_length"] = (uint)FeedForward,
+            ["attention.head_count"] = (uint)Heads,
+            ["attention.head_count_kv"] = (uint)kv,
+            [$"attention.layer_norm_{(Family.Norm == NormKind.Rms ? "rms_" : "")}epsilon"] = 1e-5f,
+        };
+        if (HeadLength is { } length)
+            keys["attention.key_length"] = keys["attention.value_length"] = (uint)length;
+        if (Family.Rope is not null)
+            keys["rope.freq_base"] = 10000f;
+        if (Family.Convolutions)
+            (keys["attention.head_count_kv"], keys["shortconv.l_cache"]) = (Enumerable.Range(0, LayerCount).Select(i => IsConvolved(i) ? 0 : kv).ToArray(), 3u);
+        else if (Family.Window is not null)
+            (keys["attention.sliding_window"], keys["attention.sliding_window_pattern"], keys["rope.freq_base"]) = (40u, 2u, 20000f);
+        if (Family.Experts)
+            (keys["expert_count"], keys["expert_used_count"], keys["expert_feed_forward_length"]) = ((uint)Experts, 3u, (uint)FeedForward);
+        if (Family.Multipliers)
+            (keys["attention.scale"], keys["embedding_scale"], keys["residual_scale"], keys["logit_scale"]) = (0.1f, 12f, 0.22f, 8f);
+        foreach (var (key, value) in Keys)
+            keys[key] = value;
+        return keys;
     }
 
     // Byte-level BPE: the 256 bytes in GPT-2's spelling, one merge, two control tokens.

@@ -36,8 +36,8 @@ public sealed class LibraryTests
     public void Repacked_memory_takes_only_what_it_can_store()
     {
         using var probe = new RepackProbe(NativeDevice.All().First(d => d.Kind == NativeDeviceKind.Cpu));
-        Assert.False(probe.Takes(GgmlType.F32, 256, 256));
-        Assert.False(probe.Takes(GgmlType.F16, 256, 256));
+        Assert.False(probe.Takes(GgmlType.F32, [256, 256], experts: false));
+        Assert.False(probe.Takes(GgmlType.F16, [256, 256], experts: false));
     }
 
     [Fact]
