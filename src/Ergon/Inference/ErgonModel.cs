@@ -157,7 +157,11 @@ public sealed partial class ErgonModel : IDisposable
     private static int DefaultThreads(ModelDescription d) => (int)Math.Clamp(d.WeightBytes / WeightBytesPerThread, 1, CpuTopology.PhysicalCores());
 
     // The largest intermediate results of a full pass: the logits, the feed-forward block, and the residual stream a few times over.
-    private static long IntermediateBytes(ModelDescription d) => 4L * Engine.MaxRows * (d.VocabularySize + (3L * d.FeedForwardLength) + (8L * d.EmbeddingLength));
+    private static long IntermediateBytes(ModelDescription d)
+    {
+        long blocks = Math.Max(1, d.ExpertsUsed);
+        return 4L * Engine.MaxRows * (d.VocabularySize + (3 * d.FeedForwardLength * blocks) + ((7 + blocks) * d.EmbeddingLength));
+    }
 
     private static void Forward(ILogger logger, NativeLogLevel level, string text)
     {

@@ -36,7 +36,7 @@ internal sealed class Hyperparameters(GgufFile file, string architecture)
             : throw new GgufException(file.Path, $"has the hyperparameter '{name}' = {number}, which must be a number from 0 on: the file is damaged, download it again");
     }
 
-    /// <summary>A number that something is divided by, or a logarithm taken of.</summary>
+    /// <summary>A number that something is divided by.</summary>
     public float Positive(string key, float? fallback = null) => Number(key, fallback) is var number and > 0 ? number
         : throw new GgufException(file.Path, $"has the hyperparameter '{architecture}.{key}' = 0, which must be more: the file is damaged, download it again");
 

@@ -56,12 +56,17 @@ public sealed class OracleTests : IDisposable
         { "gemma2", "long heads" },
         { "gemma2", "a base of its own for the window" },
         { "gemma2", "linear" },
+        { "gemma2", "the family's own pattern" },
+        { "gemma2", "attention scaled by the width" },
+        { "gemma3", "the family's own pattern" },
+        { "gemma3", "attention scaled by the width" },
         { "gemma3", "long heads" },
         { "gemma3", "no window" },
         { "gemma3", "a base of its own for the window" },
         { "gemma3", "linear" },
         { "gemma3", "a cap" },
         { "smollm3", "yarn" },
+        { "olmo2", "the family's own pattern" },
         { "olmo2", "no window" },
         { "olmo2", "a list of windows" },
         { "olmo2", "yarn" },
@@ -72,7 +77,7 @@ public sealed class OracleTests : IDisposable
     public void Variations_of_a_family_give_the_same_logits(string architecture, string what)
     {
         var plain = new RandomModel(architecture, GgmlType.F32);
-        Dictionary<string, object> Scaling(string type) => new()
+        Dictionary<string, object?> Scaling(string type) => new()
         {
             ["rope.scaling.type"] = type,
             ["rope.scaling.factor"] = 4f,
@@ -109,6 +114,8 @@ public sealed class OracleTests : IDisposable
             "no window" => plain with { Keys = new() { ["attention.sliding_window"] = 0u } },
             "a base of its own for the window" => plain with { Keys = new() { ["rope.freq_base_swa"] = 1000f } },
             "a cap" => plain with { Keys = new() { ["final_logit_softcapping"] = 1.5f } },
+            "the family's own pattern" => plain with { Layers = 7, Keys = new() { ["attention.sliding_window_pattern"] = null } },
+            "attention scaled by the width" => plain with { Layers = architecture == "gemma2" ? 46 : 62, HeadLength = 128 },
             "a list of windows" => plain with { Keys = new() { ["attention.sliding_window_pattern"] = new[] { true, false, true } } },
             _ => throw new ArgumentOutOfRangeException(nameof(what), what, null),
         };

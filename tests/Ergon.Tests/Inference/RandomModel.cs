@@ -21,8 +21,8 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
     public bool? FusedQkv { get; init; }
     public string[] RopeFactors { get; init; } = [];
 
-    /// <summary>Hyperparameters beside the usual ones, or instead of them: numbers, bools, texts or lists, without the architecture.</summary>
-    public Dictionary<string, object> Keys { get; init; } = [];
+    /// <summary>Hyperparameters beside the usual ones, or instead of them: numbers, bools, texts or lists, without the architecture; null leaves one out.</summary>
+    public Dictionary<string, object?> Keys { get; init; } = [];
 
     private const int Vocabulary = 320, Experts = 8;
 
@@ -172,7 +172,12 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
         if (Family.Multipliers)
             (keys["attention.scale"], keys["embedding_scale"], keys["residual_scale"], keys["logit_scale"]) = (0.1f, 12f, 0.22f, 8f);
         foreach (var (key, value) in Keys)
-            keys[key] = value;
+        {
+            if (value is null)
+                keys.Remove(key);
+            else
+                keys[key] = value;
+        }
         return keys;
     }
 
