@@ -6,7 +6,7 @@ namespace Ergon.MachineTests;
 internal sealed class GpuFactAttribute : FactAttribute
 {
     public GpuFactAttribute() => Skip = Gpu is null
-        ? "needs a GPU: ergon natives add vulkan, and a Vulkan driver (Debian: mesa-vulkan-drivers from bookworm-backports, with GGML_VK_VISIBLE_DEVICES=0 for llvmpipe)"
+        ? "needs a GPU: ergon natives add vulkan, and a Vulkan driver (Debian: mesa-vulkan-drivers from bookworm-backports)"
         : null;
 
     public static NativeDevice? Gpu { get; } = NativeDevice.All().FirstOrDefault(d => d.Kind is NativeDeviceKind.Gpu or NativeDeviceKind.IntegratedGpu);
