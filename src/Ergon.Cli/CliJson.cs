@@ -2,6 +2,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
+using Ergon.Cli.Bench;
 
 namespace Ergon.Cli;
 
@@ -15,6 +16,7 @@ namespace Ergon.Cli;
 [JsonSerializable(typeof(NativeList))]
 [JsonSerializable(typeof(PerplexityFigure))]
 [JsonSerializable(typeof(EvalResult))]
+[JsonSerializable(typeof(BenchReport))]
 internal sealed partial class CliJson : JsonSerializerContext
 {
     // Answers are mostly not ASCII in most of the world, and a terminal is no web page.

@@ -61,7 +61,7 @@ internal static class CommandLine
             PullCommand.Create(terminal), ListCommand.Create(terminal), RemoveCommand.Create(terminal),
             InspectCommand.Create(terminal), TokenizeCommand.Create(terminal),
             DevicesCommand.Create(terminal), NativesCommand.Create(terminal),
-            PerplexityCommand.Create(terminal), EvalCommand.Create(terminal),
+            BenchCommand.Create(terminal), PerplexityCommand.Create(terminal), EvalCommand.Create(terminal),
             dev, help, new VersionOption(),
         }.Does(page.Invoke);
     }

@@ -1,3 +1,4 @@
+using Ergon.Cli.Bench;
 using Ergon.Inference;
 
 namespace Ergon.Cli.Commands;
@@ -21,6 +22,8 @@ internal static class DevCommand
                 }
                 return Exit.Ok;
             }),
+        RandomModelCommand.Create(terminal),
+        FirstToken.CreateVerb(terminal),
     };
 
     private static async Task<string> ProbeAsync(string path, CancellationToken cancellation)

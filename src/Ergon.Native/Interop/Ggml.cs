@@ -134,5 +134,6 @@ internal static unsafe partial class Ggml
     [LibraryImport(Base)] internal static partial void ggml_backend_buffer_set_usage(nint buffer, int usage);
     [LibraryImport(Base)] internal static partial int ggml_backend_tensor_alloc(nint buffer, nint tensor, void* addr);
     [LibraryImport(Base)] internal static partial void ggml_backend_tensor_set(nint tensor, void* data, nuint offset, nuint size);
+    [LibraryImport(Base)] internal static partial void ggml_backend_tensor_memset(nint tensor, byte value, nuint offset, nuint size);
     [LibraryImport(Base)] internal static partial void ggml_backend_tensor_get(nint tensor, void* data, nuint offset, nuint size);
 }

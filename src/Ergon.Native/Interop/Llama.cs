@@ -126,6 +126,7 @@ internal static unsafe partial class LlamaApi
     [LibraryImport(Lib)] internal static partial void llama_free(nint ctx);
     [LibraryImport(Lib)] internal static partial void llama_attach_threadpool(nint ctx, nint threadpool, nint threadpool_batch);
     [LibraryImport(Lib)] internal static partial int llama_decode(nint ctx, llama_batch batch);
+    [LibraryImport(Lib)] internal static partial void llama_synchronize(nint ctx);
     [LibraryImport(Lib)] internal static partial float* llama_get_logits_ith(nint ctx, int i);
     [LibraryImport(Lib)] internal static partial nint llama_get_memory(nint ctx);
     [LibraryImport(Lib)] internal static partial void llama_memory_clear(nint memory, byte data);

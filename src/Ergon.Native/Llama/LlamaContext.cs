@@ -4,7 +4,10 @@ using Ergon.Native.Tensors;
 
 namespace Ergon.Native.Llama;
 
-/// <summary>libllama's own forward pass over one sequence: the oracle of tests and the baseline of benchmarks. Not thread-safe.</summary>
+/// <summary>One row of a batch: a token at a position of a sequence.</summary>
+internal readonly record struct LlamaRow(int Sequence, int Position, int Token, bool WantsLogits);
+
+/// <summary>libllama's own forward pass: the oracle of tests and the baseline of benchmarks. Not thread-safe.</summary>
 internal sealed unsafe class LlamaContext : SafeHandle
 {
     private readonly LlamaModel _model;
@@ -47,30 +50,38 @@ internal sealed unsafe class LlamaContext : SafeHandle
     /// <param name="logits">[outputRows.Length * n_vocab].</param>
     public void Decode(ReadOnlySpan<int> tokens, int position, ReadOnlySpan<int> outputRows, Span<float> logits)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(tokens.Length, 512);
-        var n = tokens.Length;
-        int* positions = stackalloc int[n], counts = stackalloc int[n];
-        int** sequences = stackalloc int*[n];
-        sbyte* wanted = stackalloc sbyte[n];
-        var zero = 0;
-        for (var i = 0; i < n; i++)
-        {
-            positions[i] = position + i;
-            counts[i] = 1;
-            sequences[i] = &zero;
-            wanted[i] = 0;
-        }
-        foreach (var row in outputRows)
-            wanted[row] = 1;
-        int status;
-        fixed (int* t = tokens)
-            status = LlamaApi.llama_decode(handle, new LlamaApi.llama_batch { n_tokens = n, token = t, pos = positions, n_seq_id = counts, seq_id = sequences, logits = wanted });
-        if (status != 0)
-            throw new NativeException($"llama_decode failed with status {status}.", status);
+        var rows = new LlamaRow[tokens.Length];
+        for (var i = 0; i < rows.Length; i++)
+            rows[i] = new LlamaRow(0, position + i, tokens[i], outputRows.Contains(i));
+        Decode(rows);
         var vocabulary = _model.Vocabulary.Count;
         for (var i = 0; i < outputRows.Length; i++)
-            new ReadOnlySpan<float>(LlamaApi.llama_get_logits_ith(handle, outputRows[i]), vocabulary).CopyTo(logits[(i * vocabulary)..]);
+            Logits(outputRows[i]).CopyTo(logits[(i * vocabulary)..]);
     }
+
+    /// <summary>Computes up to 512 rows, whose logits stay here, and waits for them.</summary>
+    public void Decode(ReadOnlySpan<LlamaRow> rows)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(rows.Length, 512);
+        var n = rows.Length;
+        int* tokens = stackalloc int[n], positions = stackalloc int[n], counts = stackalloc int[n], sequences = stackalloc int[n];
+        int** sequenceOf = stackalloc int*[n];
+        sbyte* wanted = stackalloc sbyte[n];
+        for (var i = 0; i < n; i++)
+        {
+            (sequences[i], positions[i], tokens[i], var wantsLogits) = rows[i];
+            wanted[i] = wantsLogits ? (sbyte)1 : (sbyte)0;
+            counts[i] = 1;
+            sequenceOf[i] = &sequences[i];
+        }
+        var status = LlamaApi.llama_decode(handle, new LlamaApi.llama_batch { n_tokens = n, token = tokens, pos = positions, n_seq_id = counts, seq_id = sequenceOf, logits = wanted });
+        if (status != 0)
+            throw new NativeException($"llama_decode failed with status {status}.", status);
+        LlamaApi.llama_synchronize(handle);
+    }
+
+    /// <summary>The logits of a row of the last batch that wanted them, [n_vocab]; valid until the next.</summary>
+    public ReadOnlySpan<float> Logits(int row) => new(LlamaApi.llama_get_logits_ith(handle, row), _model.Vocabulary.Count);
 
     /// <summary>Forgets all sequences.</summary>
     public void Clear() => LlamaApi.llama_memory_clear(LlamaApi.llama_get_memory(handle), 1);

@@ -48,6 +48,19 @@ internal sealed unsafe class MappedFile : IDisposable
         Ggml.ggml_backend_tensor_set(tensor.Handle, _base + offset, 0, (nuint)tensor.Bytes);
     }
 
+    /// <summary>
+    /// Takes the whole pages between <paramref name="offset"/> and <paramref name="offset"/> + <paramref name="length"/>
+    /// out of this process's resident memory. Reading them again brings them back from the system's cache or the disk.
+    /// </summary>
+    public void Release(long offset, long length)
+    {
+        if (!OperatingSystem.IsLinux())
+            return;
+        long page = Environment.SystemPageSize, first = (offset + page - 1) / page * page, end = (offset + length) / page * page;
+        if (first < end)
+            _ = Posix.madvise(_base + first, (nuint)(end - first), Posix.MADV_DONTNEED);
+    }
+
     private void CheckRange(Tensor tensor, long offset)
     {
         if (offset < 0 || offset > Length - tensor.Bytes)

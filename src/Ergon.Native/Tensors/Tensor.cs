@@ -53,5 +53,12 @@ internal readonly unsafe struct Tensor(nint handle)
             Ggml.ggml_backend_tensor_get(Handle, p, (nuint)offset, (nuint)bytes);
     }
 
+    /// <summary>Sets bytes of the tensor to 0, in memory that the CPU can read.</summary>
+    public void Clear(long offset, long bytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset + bytes, Bytes);
+        Ggml.ggml_backend_tensor_memset(Handle, 0, (nuint)offset, (nuint)bytes);
+    }
+
     private Ggml.ggml_tensor* Pointer => (Ggml.ggml_tensor*)Handle;
 }

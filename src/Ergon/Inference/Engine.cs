@@ -55,6 +55,9 @@ internal sealed class Engine : IDisposable
 
     public ModelDescription Model { get; }
 
+    /// <summary>The opened devices, one a segment.</summary>
+    public IEnumerable<Backend> Backends => _segments.Select(s => s.Backend);
+
     /// <summary>The sequences and their cells.</summary>
     public KvCells Cells { get; }
 

@@ -15,6 +15,7 @@ internal sealed class Segment : IDisposable
     private readonly TensorArena _cacheArena;
     private readonly DeviceBuffer? _cacheBuffer;
     private readonly LayerCache[] _cache;
+    private int _cellsCleared;
     private readonly LayerGraph _lowering;
     private readonly GraphAllocator _allocator;
     private (int Rows, int Extent, int Outputs) _shape;
@@ -45,8 +46,16 @@ internal sealed class Segment : IDisposable
                 bytes += _cache[i].Tensors.Sum(t => t.Bytes);
             }
             _cacheBuffer = _cacheArena.Allocate(backend.Device.BufferType, bytes);
-            // Cells that were never written are masked, but 0 times NaN is NaN on devices that multiply first.
-            _cacheBuffer?.Clear();
+            if (backend.Device.BufferType.IsHost)
+            {
+                foreach (var cache in _cache.Where(c => !c.History.IsNull))
+                    cache.History.Clear(0, cache.History.Bytes);
+            }
+            else
+            {
+                _cacheBuffer?.Clear();
+                _cellsCleared = cells;
+            }
             _lowering = new LayerGraph(model, _weights, layers, _cache, cells);
             _allocator = new GraphAllocator(backend.Device.BufferType);
         }
@@ -72,6 +81,7 @@ internal sealed class Segment : IDisposable
         if (shape != _shape)
         {
             _shape = default;
+            ClearUpTo(pass.Extent);
             _lowering.Build(pass.Rows, pass.Extent, pass.Outputs);
             RequireSupport();
             _allocator.Allocate(_lowering.Graph);
@@ -92,6 +102,17 @@ internal sealed class Segment : IDisposable
             foreach (var cell in cells)
                 tensor.Set<byte>(zeros, cell * tensor.Nb(1));
         }
+    }
+
+    // Cells that were never written are masked, but 0 times NaN is NaN where masked products are computed too.
+    // The host's are cleared when attention first looks at them: until then they take no resident memory.
+    private void ClearUpTo(int extent)
+    {
+        if (extent <= _cellsCleared)
+            return;
+        foreach (var tensor in _cache.Where(c => !c.Keys.IsNull).SelectMany(c => c.Tensors))
+            tensor.Clear(_cellsCleared * tensor.Nb(1), (extent - _cellsCleared) * tensor.Nb(1));
+        _cellsCleared = extent;
     }
 
     // The CPU computes every operation; asking others first gives an error where they would abort.

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Ergon.Models;
 using Ergon.Native.Tensors;
 
@@ -76,12 +77,18 @@ internal sealed class Weights : IDisposable
             Owned(repacked.AsWeights());
 
         long done = 0, all = Math.Max(1, bytes.Plain + bytes.Repacked);
-        foreach (var (tensor, source) in copies)
+        var gate = new Lock();
+        // Repacking keeps every core busy; the copies of a GPU's backend are not made for several threads.
+        var workers = device.BufferType.IsHost ? Environment.ProcessorCount : 1;
+        Parallel.ForEach(Partitioner.Create(copies, EnumerablePartitionerOptions.NoBuffering), new ParallelOptions { MaxDegreeOfParallelism = workers, CancellationToken = cancellation }, copy =>
         {
-            cancellation.ThrowIfCancellationRequested();
-            parts[source.Part].CopyTo(tensor, source.FileOffset);
-            progress?.Report((done += source.Bytes) / (double)all);
-        }
+            var (tensor, source) = copy;
+            var part = parts[source.Part];
+            part.CopyTo(tensor, source.FileOffset);
+            part.Release(source.FileOffset, source.Bytes);
+            lock (gate)
+                progress?.Report((done += source.Bytes) / (double)all);
+        });
         // A part that nothing uses in place is not needed any more.
         for (var i = 0; i < parts.Length; i++)
         {

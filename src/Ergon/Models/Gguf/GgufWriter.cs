@@ -93,9 +93,17 @@ internal sealed class GgufWriter
     public void Write(string path)
     {
         string partial = path + ".partial";
-        using (var stream = File.Create(partial))
-            Write(stream);
-        File.Move(partial, path, overwrite: true);
+        try
+        {
+            using (var stream = File.Create(partial))
+                Write(stream);
+            File.Move(partial, path, overwrite: true);
+        }
+        catch
+        {
+            File.Delete(partial);
+            throw;
+        }
     }
 
     /// <summary>Writes to a stream that can tell its position, which need not be its beginning.</summary>

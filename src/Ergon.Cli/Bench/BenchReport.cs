@@ -1,0 +1,36 @@
+using System.Globalization;
+
+namespace Ergon.Cli.Bench;
+
+/// <summary>The results of one model, in llama-bench's columns.</summary>
+internal sealed record BenchReport(string Model, long SizeBytes, long Parameters, IReadOnlyList<string> Devices, int Threads, IReadOnlyList<BenchResult> Results)
+{
+    public void WriteCsv(TextWriter output)
+    {
+        output.WriteLine("model,test,value,unit,baseline,ratio,ratio_low,ratio_high,pairs");
+        foreach (var r in Results)
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"\"{Model.Replace("\"", "\"\"", StringComparison.Ordinal)}\",{r.Test},{r.Value},{r.Unit},{r.Baseline},{r.Ratio},{r.RatioLow},{r.RatioHigh},{r.Pairs}"));
+    }
+
+    public void WriteTable(TextWriter output, bool markdown)
+    {
+        var compares = Results.Any(r => r.Baseline is not null);
+        string[] titles = ["model", "size", "params", "backend", "threads", "test", "value", .. compares ? ["libllama", "ratio", "95 % interval", "pairs"] : Array.Empty<string>()];
+        string[][] rows = [.. Results.Select(Row)];
+        if (!markdown)
+        {
+            Columns.Write(output, [titles, .. rows]);
+            return;
+        }
+        foreach (var row in (string[][])[titles, [.. titles.Select(_ => "---")], .. rows])
+            output.WriteLine($"| {string.Join(" | ", row)} |");
+
+        string[] Row(BenchResult r) =>
+        [
+            Model, Amount.Bytes(SizeBytes), Amount.Scaled(Parameters).TrimEnd(), string.Join(", ", Devices), Text(Threads, "0"), r.Test, $"{Text(r.Value, "F2")} {r.Unit}",
+            .. compares ? [Text(r.Baseline, "F2"), Text(r.Ratio, "F3"), r.RatioLow is null ? "" : $"{Text(r.RatioLow, "F3")} to {Text(r.RatioHigh, "F3")}", Text(r.Pairs, "0")] : Array.Empty<string>(),
+        ];
+    }
+
+    private static string Text(double? value, string format) => value?.ToString(format, CultureInfo.InvariantCulture) ?? "";
+}

@@ -1,0 +1,103 @@
+using System.CommandLine;
+using System.Globalization;
+using Ergon.Cli.Bench;
+using Ergon.Inference;
+using Ergon.Models.Store;
+using Ergon.Native.Llama;
+
+namespace Ergon.Cli.Commands;
+
+/// <summary><c>ergon bench</c>: tokens a second, and how they compare with libllama's on the same file in the same run.</summary>
+internal static class BenchCommand
+{
+    // llama-bench repeats as often.
+    private const int Repetitions = 5, BaselinePairs = 20;
+
+    public static Verb Create(Terminal terminal)
+    {
+        var model = new Argument<string?>("MODEL") { Description = "A path or a pulled name [default: the embedded words-l]", Arity = ArgumentArity.ZeroOrOne };
+        var prompt = Settings.Whole("--prompt", "-p", "Tokens of the prompt test; 0: none [default: 512]", 0, 1 << 20);
+        var tokens = Settings.Whole("--tokens", "-n", "Tokens of the generation tests; 0: none [default: 128]", 0, 1 << 20);
+        var batch = Settings.Text("--batch", "N,N", "Sequences that generate at once, a test for each [default: 1,8]");
+        var baseline = new Option<bool>("--baseline") { Description = "Measure libllama too, in turn, and the time to the first token and the memory of fresh processes" };
+        var pairs = Settings.Whole("--pairs", null, $"Measurements of each test, or pairs of them [default: {Repetitions}, with --baseline {BaselinePairs}]", 1, 10_000);
+        var budget = Settings.Whole("--budget", null, "Seconds after which a test begins no further measurement, once it has six [default: 120]", 1, 100_000);
+        var json = Settings.Json();
+        var markdown = new Option<bool>("--md") { Description = "Print the result as a Markdown table" };
+        var csv = new Option<bool>("--csv") { Description = "Print the result as comma-separated values" };
+        var settings = new EngineSettings();
+        return new Verb("bench", "Measure tokens a second, as llama-bench does, and against libllama",
+            "ergon bench model.gguf", "ergon bench model.gguf --baseline --md", "ergon bench Llama-3.2-1B -p 128 -n 0 --threads 4 --json")
+        { model, prompt, tokens, batch, baseline, pairs, budget, json, markdown, csv, settings.Threads, settings.Device, settings.CacheType }.Does(async (parsed, cancellation) =>
+        {
+            var workloads = Workloads(parsed.GetValue(prompt) ?? 512, parsed.GetValue(tokens) ?? 128, Batches(parsed.GetValue(batch) ?? "1,8"));
+            var compares = parsed.GetValue(baseline);
+            var effort = new Effort(parsed.GetValue(pairs) ?? (compares ? BaselinePairs : Repetitions), TimeSpan.FromSeconds(parsed.GetValue(budget) ?? 120));
+            var path = ModelStore.OfUser().Resolve(parsed.GetValue(model) ?? ModelStore.DefaultModel);
+            // Libllama allocates in steps of 256 cells and attends to as many: both get the same.
+            var context = (workloads.Max(w => w.Tokens) + 255) / 256 * 256;
+            var sequences = workloads.Max(w => Math.Max(1, w.Sequences));
+
+            using var loaded = settings.Load(parsed, terminal, path, sequences, context, cancellation);
+            if (compares && loaded.Devices is not ["CPU"])
+                throw new ErgonException($"--baseline compares on the CPU, but the model is on {string.Join(", ", loaded.Devices)}; add --device CPU.");
+            List<BenchResult> results = [];
+            if (compares)
+                results.AddRange(await FirstTokensAsync(path, loaded.Threads, effort, Progress, cancellation));
+            results.InsertRange(0, await loaded.InvokeAsync(engine => Rates(engine, loaded, path, compares, workloads, effort, Progress, cancellation)));
+
+            var report = new BenchReport(Path.GetFileNameWithoutExtension(path), loaded.Description.WeightBytes, loaded.Description.ParameterCount, loaded.Devices, loaded.Threads, results);
+            if (parsed.GetValue(json))
+                CliJson.Write(terminal.Out, report);
+            else if (parsed.GetValue(csv))
+                report.WriteCsv(terminal.Out);
+            else
+                report.WriteTable(terminal.Out, parsed.GetValue(markdown));
+            return Exit.Ok;
+
+            void Progress(string test, int done) => terminal.Status($"{test}: {done} of {effort.Pairs}   ", isLast: done == effort.Pairs);
+        });
+    }
+
+    private static Workload[] Workloads(int prompt, int tokens, int[] batches)
+    {
+        Workload[] all = [.. prompt > 0 ? [new Workload(prompt, 0)] : Array.Empty<Workload>(), .. tokens > 0 ? batches.Select(b => new Workload(tokens, b)) : []];
+        return all.Length > 0 ? all : throw new ErgonException("--prompt is 0 and --tokens is 0, so there is nothing to measure; leave one out.");
+    }
+
+    private static int[] Batches(string text)
+    {
+        int[] batches = [.. text.Split(',').Select(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out var n) && n is > 0 and <= Engine.MaxRows ? n : 0)];
+        return batches.Contains(0) ? throw new ErgonException($"--batch is '{text}', but must be numbers from 1 to {Engine.MaxRows} with commas between, such as 1,8.") : batches;
+    }
+
+    // On the engine's thread: libllama shares its pool, whose first worker is the calling thread.
+    private static List<BenchResult> Rates(Engine engine, ErgonModel loaded, string path, bool compares, Workload[] workloads, Effort effort, Action<string, int> progress, CancellationToken cancellation)
+    {
+        using var llama = compares ? LlamaModel.Load(path, vocabularyOnly: false) : null;
+        using var context = llama is null ? null : new LlamaContext(llama, engine.Cells.Capacity, loaded.Threads, engine.Backends.First(), loaded.MaxSequences);
+        var ours = new ErgonContender(engine);
+        var theirs = context is null ? null : new LlamaContender(context);
+        var results = new List<BenchResult>();
+        foreach (var workload in workloads)
+        {
+            var input = workload.Input(loaded.Description.VocabularySize);
+            results.Add(effort.MeasureAsync(workload.Name, "t/s", isBaseline => Task.FromResult(workload.Rate(isBaseline ? theirs! : ours, input)),
+                compares, done => progress(workload.Name, done), cancellation).GetAwaiter().GetResult());
+        }
+        return results;
+    }
+
+    private static async Task<IEnumerable<BenchResult>> FirstTokensAsync(string path, int threads, Effort effort, Action<string, int> progress, CancellationToken cancellation)
+    {
+        List<double> ours = [], theirs = [];
+        var time = await effort.MeasureAsync("ttft_ms", "ms", async isBaseline =>
+        {
+            var first = await FirstToken.OfChildAsync(path, threads, isBaseline, cancellation);
+            (isBaseline ? theirs : ours).Add(first.ResidentBytes / 1048576.0);
+            return first.Elapsed.TotalMilliseconds;
+        }, hasBaseline: true, done => progress("ttft_ms", done), cancellation);
+        // The first pair warmed the page cache and counts for neither.
+        return [time, BenchResult.Of("rss_mib", "MiB", ours[1..], theirs[1..])];
+    }
+}
