@@ -5,6 +5,10 @@ namespace Ergon.Cli.Bench;
 /// <summary>The results of one model, in llama-bench's columns.</summary>
 internal sealed record BenchReport(string Model, long SizeBytes, long Parameters, IReadOnlyList<string> Devices, int Threads, IReadOnlyList<BenchResult> Results)
 {
+    /// <summary>One result in a line, for people who wait.</summary>
+    public static string Line(BenchResult r) =>
+        $"{r.Test}: {Text(r.Value, "F2")} {r.Unit}{(r.Baseline is null ? "" : $", libllama {Text(r.Baseline, "F2")}, ratio {Text(r.Ratio, "F3")}{Interval(r, " (", ")")}")}, {Amount.Count(r.Pairs, r.Baseline is null ? "run" : "pair")}";
+
     public void WriteCsv(TextWriter output)
     {
         output.WriteLine("model,test,value,unit,baseline,ratio,ratio_low,ratio_high,pairs");
@@ -28,9 +32,12 @@ internal sealed record BenchReport(string Model, long SizeBytes, long Parameters
         string[] Row(BenchResult r) =>
         [
             Model, Amount.Bytes(SizeBytes), Amount.Scaled(Parameters).TrimEnd(), string.Join(", ", Devices), Text(Threads, "0"), r.Test, $"{Text(r.Value, "F2")} {r.Unit}",
-            .. compares ? [Text(r.Baseline, "F2"), Text(r.Ratio, "F3"), r.RatioLow is null ? "" : $"{Text(r.RatioLow, "F3")} to {Text(r.RatioHigh, "F3")}", Text(r.Pairs, "0")] : Array.Empty<string>(),
+            .. compares ? [Text(r.Baseline, "F2"), Text(r.Ratio, "F3"), Interval(r, "", ""), Text(r.Pairs, "0")] : Array.Empty<string>(),
         ];
     }
+
+    private static string Interval(BenchResult r, string before, string after) =>
+        r.RatioLow is null ? "" : $"{before}{Text(r.RatioLow, "F3")} to {Text(r.RatioHigh, "F3")}{after}";
 
     private static string Text(double? value, string format) => value?.ToString(format, CultureInfo.InvariantCulture) ?? "";
 }

@@ -45,9 +45,9 @@ internal sealed record Effort(int Pairs, TimeSpan Budget)
     /// <param name="unit">Of the values.</param>
     /// <param name="measure">Measures ours (false) or the baseline (true).</param>
     /// <param name="hasBaseline">Whether there is a baseline.</param>
-    /// <param name="progress">Told the pairs done.</param>
+    /// <param name="progress">Told the result so far after each measurement, and whether it was the last.</param>
     /// <param name="cancellation">Stops between two measurements.</param>
-    public async Task<BenchResult> MeasureAsync(string test, string unit, Func<bool, Task<double>> measure, bool hasBaseline, Action<int> progress, CancellationToken cancellation)
+    public async Task<BenchResult> MeasureAsync(string test, string unit, Func<bool, Task<double>> measure, bool hasBaseline, Action<BenchResult, bool> progress, CancellationToken cancellation)
     {
         List<double> ours = [], theirs = [];
         // Warms caches, pages and the just-in-time compiler; not counted.
@@ -55,7 +55,7 @@ internal sealed record Effort(int Pairs, TimeSpan Budget)
         if (hasBaseline)
             await measure(true);
         var began = Stopwatch.GetTimestamp();
-        while (ours.Count < Pairs && (ours.Count < Least || Stopwatch.GetElapsedTime(began) < Budget))
+        while (true)
         {
             var baselineFirst = ours.Count % 2 == 1;
             for (var turn = 0; turn < (hasBaseline ? 2 : 1); turn++)
@@ -64,9 +64,12 @@ internal sealed record Effort(int Pairs, TimeSpan Budget)
                 var isBaseline = turn == 0 == baselineFirst && hasBaseline;
                 (isBaseline ? theirs : ours).Add(await measure(isBaseline));
             }
-            progress(ours.Count);
+            var result = BenchResult.Of(test, unit, ours, theirs);
+            var isLast = ours.Count >= Pairs || (ours.Count >= Least && Stopwatch.GetElapsedTime(began) >= Budget);
+            progress(result, isLast);
+            if (isLast)
+                return result;
         }
-        return BenchResult.Of(test, unit, ours, theirs);
     }
 }
 

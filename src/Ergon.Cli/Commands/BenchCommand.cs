@@ -55,7 +55,13 @@ internal static class BenchCommand
                 report.WriteTable(terminal.Out, parsed.GetValue(markdown));
             return Exit.Ok;
 
-            void Progress(string test, int done) => terminal.Status($"{test}: {done} of {effort.Pairs}   ", isLast: done == effort.Pairs);
+            void Progress(BenchResult soFar, bool isLast)
+            {
+                var line = BenchReport.Line(soFar);
+                terminal.Status(line, isLast);
+                if (isLast && !terminal.CanRedraw)
+                    terminal.Error.WriteLine(line);
+            }
         });
     }
 
@@ -72,7 +78,7 @@ internal static class BenchCommand
     }
 
     // On the engine's thread: libllama shares its pool, whose first worker is the calling thread.
-    private static List<BenchResult> Rates(Engine engine, ErgonModel loaded, string path, bool compares, Workload[] workloads, Effort effort, Action<string, int> progress, CancellationToken cancellation)
+    private static List<BenchResult> Rates(Engine engine, ErgonModel loaded, string path, bool compares, Workload[] workloads, Effort effort, Action<BenchResult, bool> progress, CancellationToken cancellation)
     {
         using var llama = compares ? LlamaModel.Load(path, vocabularyOnly: false) : null;
         using var context = llama is null ? null : new LlamaContext(llama, engine.Cells.Capacity, loaded.Threads, engine.Backends.First(), loaded.MaxSequences);
@@ -83,12 +89,12 @@ internal static class BenchCommand
         {
             var input = workload.Input(loaded.Description.VocabularySize);
             results.Add(effort.MeasureAsync(workload.Name, "t/s", isBaseline => Task.FromResult(workload.Rate(isBaseline ? theirs! : ours, input)),
-                compares, done => progress(workload.Name, done), cancellation).GetAwaiter().GetResult());
+                compares, progress, cancellation).GetAwaiter().GetResult());
         }
         return results;
     }
 
-    private static async Task<IEnumerable<BenchResult>> FirstTokensAsync(string path, int threads, Effort effort, Action<string, int> progress, CancellationToken cancellation)
+    private static async Task<IEnumerable<BenchResult>> FirstTokensAsync(string path, int threads, Effort effort, Action<BenchResult, bool> progress, CancellationToken cancellation)
     {
         List<double> ours = [], theirs = [];
         var time = await effort.MeasureAsync("ttft_ms", "ms", async isBaseline =>
@@ -96,7 +102,7 @@ internal static class BenchCommand
             var first = await FirstToken.OfChildAsync(path, threads, isBaseline, cancellation);
             (isBaseline ? theirs : ours).Add(first.ResidentBytes / 1048576.0);
             return first.Elapsed.TotalMilliseconds;
-        }, hasBaseline: true, done => progress("ttft_ms", done), cancellation);
+        }, hasBaseline: true, progress, cancellation);
         // The first pair warmed the page cache and counts for neither.
         return [time, BenchResult.Of("rss_mib", "MiB", ours[1..], theirs[1..])];
     }

@@ -22,7 +22,7 @@ internal static class RandomModelCommand
         { output, like, type, layers, vocabulary, seed }.Does((parsed, cancellation) =>
         {
             var shape = Named(ModelShape.All, s => s.Name, "--like", parsed.GetValue(like)!);
-            var model = new RandomModel(
+            var model = new RandomModelFile(
                 shape with { Layers = parsed.GetValue(layers) ?? shape.Layers }, Named(QuantizationMix.All, m => m.Name, "--type", parsed.GetValue(type) ?? "q4_0"), parsed.GetValue(seed) ?? 1)
             { VocabularyFrom = parsed.GetValue(vocabulary) is { } file ? GgufFile.OpenContainer(file) : null };
             var path = parsed.GetValue(output)!;

@@ -110,18 +110,22 @@ public sealed partial class ErgonModel : IDisposable
         if (cells < context)
             throw new ErgonException($"cache-length is {cells}, which does not hold one context of {context}; use a smaller --ctx, or a larger cache.");
 
-        var tokenizer = Tokenizer.Load(description.File);
+        // The vocabulary is read while the weights are repacked.
+        var vocabulary = Task.Run(() => Tokenizer.Load(description.File), CancellationToken.None);
+        Batcher? batcher = null;
         try
         {
+            batcher = new Batcher(() => new Engine(description, [new Placement(device, LayerRange.Whole(description), threads)], (int)cells, options.MaxSequences, options.CacheType, options.Progress, cancellation));
+            var tokenizer = vocabulary.GetAwaiter().GetResult();
             // libllama refuses such a model too; a token that only one of the two knows would end the process.
             if (tokenizer.Count != description.VocabularySize)
                 throw new ErgonException($"{path}: the tokenizer has {tokenizer.Count} tokens, but the model gives logits for {description.VocabularySize}; the file is damaged, download it again.");
-            var batcher = new Batcher(() => new Engine(description, [new Placement(device, LayerRange.Whole(description), threads)], (int)cells, options.MaxSequences, options.CacheType, options.Progress, cancellation));
             return new ErgonModel(description, tokenizer, batcher, options, context, device.Name, threads, System.Diagnostics.Stopwatch.GetElapsedTime(began));
         }
         catch
         {
-            tokenizer.Dispose();
+            batcher?.Dispose();
+            _ = vocabulary.ContinueWith(static loaded => loaded.Result.Dispose(), CancellationToken.None, TaskContinuationOptions.OnlyOnRanToCompletion, TaskScheduler.Default);
             throw;
         }
     }

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Security.Cryptography;
 using Ergon.Native.Llama;
 
@@ -97,13 +98,16 @@ internal sealed class TokenSampler : IDisposable
     // The first of equals, as llama.cpp's greedy sampler.
     internal static int IndexOfMax(ReadOnlySpan<float> values)
     {
-        var best = 0;
-        for (var i = 1; i < values.Length; i++)
-        {
-            if (values[i] > values[best])
-                best = i;
-        }
-        return best;
+        var best = new Vector<float>(float.NegativeInfinity);
+        var i = 0;
+        for (; i <= values.Length - Vector<float>.Count; i += Vector<float>.Count)
+            best = Vector.Max(best, new Vector<float>(values[i..]));
+        var max = float.NegativeInfinity;
+        for (var lane = 0; lane < Vector<float>.Count; lane++)
+            max = MathF.Max(max, best[lane]);
+        for (; i < values.Length; i++)
+            max = MathF.Max(max, values[i]);
+        return values.IndexOf(max);
     }
 
     public void Dispose()

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.ExceptionServices;
 using Ergon.Models;
 using Ergon.Native.Tensors;
 
@@ -80,15 +81,22 @@ internal sealed class Weights : IDisposable
         var gate = new Lock();
         // Repacking keeps every core busy; the copies of a GPU's backend are not made for several threads.
         var workers = device.BufferType.IsHost ? Environment.ProcessorCount : 1;
-        Parallel.ForEach(Partitioner.Create(copies, EnumerablePartitionerOptions.NoBuffering), new ParallelOptions { MaxDegreeOfParallelism = workers, CancellationToken = cancellation }, copy =>
+        try
         {
-            var (tensor, source) = copy;
-            var part = parts[source.Part];
-            part.CopyTo(tensor, source.FileOffset);
-            part.Release(source.FileOffset, source.Bytes);
-            lock (gate)
-                progress?.Report((done += source.Bytes) / (double)all);
-        });
+            Parallel.ForEach(Partitioner.Create(copies, EnumerablePartitionerOptions.NoBuffering), new ParallelOptions { MaxDegreeOfParallelism = workers, CancellationToken = cancellation }, copy =>
+            {
+                var (tensor, source) = copy;
+                var part = parts[source.Part];
+                part.CopyTo(tensor, source.FileOffset);
+                part.Release(source.FileOffset, source.Bytes);
+                lock (gate)
+                    progress?.Report((done += source.Bytes) / (double)all);
+            });
+        }
+        catch (AggregateException e)
+        {
+            ExceptionDispatchInfo.Throw(e.InnerExceptions[0]);
+        }
         // A part that nothing uses in place is not needed any more.
         for (var i = 0; i < parts.Length; i++)
         {

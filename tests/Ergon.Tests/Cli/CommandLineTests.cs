@@ -88,6 +88,12 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("tokenize MODEL", "there is no text")]
     [InlineData("perplexity MODEL TEXT", "two chunks")]
     [InlineData("perplexity MODEL absent.txt", "does not exist")]
+    [InlineData("bench MODEL -p 0 -n 0", "nothing to measure")]
+    [InlineData("bench MODEL --batch 1,x", "--batch is '1,x'")]
+    [InlineData("bench MODEL --batch 0", "--batch is '0'")]
+    [InlineData("dev random-model x.gguf --like gpt5", "--like is 'gpt5', but must be one of gpt2")]
+    [InlineData("dev random-model x.gguf --like gpt2 --type q3", "--type is 'q3'")]
+    [InlineData("dev random-model absent/x.gguf --like gpt2", "'absent/x.gguf' cannot be written")]
     [InlineData("natives add abacus", "known: cuda, vulkan")]
     [InlineData("eval MODEL", "--task")]
     [InlineData("eval MODEL --task chess", "must be one of words")]
@@ -170,6 +176,34 @@ public sealed class CommandLineTests : IDisposable
         Assert.True(report.RootElement.GetProperty("supported").GetBoolean());
         Assert.Equal("llama", report.RootElement.GetProperty("metadata").GetProperty("general.architecture").GetString());
         Assert.Equal([256L, 320L], report.RootElement.GetProperty("tensors")[0].GetProperty("shape").EnumerateArray().Select(n => n.GetInt64()));
+    }
+
+    [Fact]
+    public async Task Bench_measures_both_engines_and_fresh_processes_and_prints_the_documented_json()
+    {
+        var run = await RunAsync("bench", _model, "-p", "20", "-n", "4", "--batch", "1,3", "--pairs", "2", "--threads", "1", "--device", "CPU", "--baseline", "--json");
+
+        using var json = JsonDocument.Parse(run.Out);
+        var results = json.RootElement.GetProperty("results").EnumerateArray().ToList();
+        Assert.Equal(["pp20", "tg4", "tg4x3", "ttft_ms", "rss_mib"], results.Select(r => r.GetProperty("test").GetString()));
+        Assert.All(results, r =>
+        {
+            Assert.Equal(["test", "value", "unit", "baseline", "ratio", "ratio_low", "ratio_high", "pairs"], r.EnumerateObject().Select(p => p.Name));
+            Assert.True(r.GetProperty("ratio").GetDouble() > 0);
+            Assert.Equal(2, r.GetProperty("pairs").GetInt32());
+        });
+    }
+
+    [Theory]
+    [InlineData("--csv", "model,test,value", 3)]
+    [InlineData("--md", "| model | size |", 4)]
+    [InlineData("--threads", "model", 3)]
+    public async Task Bench_prints_a_line_for_each_test(string form, string header, int lines)
+    {
+        var run = await RunAsync(["bench", _model, "-p", "20", "-n", "4", "--batch", "1", "--pairs", "1", form, .. form == "--threads" ? ["1"] : Array.Empty<string>()]);
+
+        Assert.StartsWith(header, run.Out, StringComparison.Ordinal);
+        Assert.Equal(lines, run.Out.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
     }
 
     [Fact]

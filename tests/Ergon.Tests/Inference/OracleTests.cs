@@ -207,7 +207,7 @@ public sealed class OracleTests : IDisposable
         return [.. Enumerable.Range(0, length).Select(_ => random.Next(3, model.VocabularySize))];
     }
 
-    private static void CompareWithLlama(string path, int prompt)
+    internal static void CompareWithLlama(string path, int prompt, int decode = 128)
     {
         var model = ModelDescription.Read(GgufFile.Open(path));
         using var engine = new Engine(model, [new Placement(Cpu, LayerRange.Whole(model), 1)], Context, 1, GgmlType.F16);
@@ -218,7 +218,7 @@ public sealed class OracleTests : IDisposable
         var position = 0;
         foreach (var chunk in Prompt(prompt, model).Chunk(Engine.MaxRows))
             Check(chunk);
-        for (var i = 0; i < 128; i++)
+        for (var i = 0; i < decode; i++)
             Check([TokenSampler.IndexOfMax(expected)]);
 
         void Check(int[] tokens)
@@ -226,6 +226,7 @@ public sealed class OracleTests : IDisposable
             oracle.Decode(tokens, position, [tokens.Length - 1], expected);
             position += tokens.Length;
             Assert.True(engine.TryRun([.. tokens.Select((t, i) => new PassRow(sequence, t, i == tokens.Length - 1))], out var actual));
+            Assert.True(Engine.IsFinite(actual), $"logits are not finite at position {position}");
             Assert.True(actual.SequenceEqual(expected), $"logits differ at position {position}");
         }
     }

@@ -11,7 +11,7 @@ namespace Ergon.Models;
 /// <param name="Shape">The model whose shape it has.</param>
 /// <param name="Mix">The types of its matrices.</param>
 /// <param name="Seed">Of the weights.</param>
-internal sealed record RandomModel(ModelShape Shape, QuantizationMix Mix, int Seed)
+internal sealed record RandomModelFile(ModelShape Shape, QuantizationMix Mix, int Seed)
 {
     /// <summary>A model whose vocabulary is copied; <see langword="null"/> for one of bytes and fillers.</summary>
     public GgufFile? VocabularyFrom { get; init; }
@@ -38,9 +38,9 @@ internal sealed record RandomModel(ModelShape Shape, QuantizationMix Mix, int Se
             long embd = Shape.Embedding, q = (long)Shape.Heads * Shape.HeadLength, kv = (long)Shape.HeadsKv * Shape.HeadLength;
             Matrix(WeightRole.TokenEmbedding, -1, embd, vocabulary, tied ? WeightRole.Output : WeightRole.TokenEmbedding);
             if (gpt2)
-                Tensor(WeightSpec.NameOf(WeightRole.PositionEmbedding, -1), GgmlType.F32, [embd, Shape.Context], 0, Deviation(embd));
+                Tensor(NameOf(WeightRole.PositionEmbedding, -1), GgmlType.F32, [embd, Shape.Context], 0, Deviation(embd));
             if (Shape.RopeFactors)
-                Vector(WeightSpec.NameOf(WeightRole.RopeFactors, -1), Shape.HeadLength / 2, 8, 2);
+                Vector(NameOf(WeightRole.RopeFactors, -1), Shape.HeadLength / 2, 8, 2);
             Norm(WeightRole.OutputNorm, WeightRole.OutputNormBias, -1);
             if (!tied)
                 Matrix(WeightRole.Output, -1, embd, vocabulary);
@@ -59,8 +59,8 @@ internal sealed record RandomModel(ModelShape Shape, QuantizationMix Mix, int Se
                 }
                 if (architecture == "qwen3")
                 {
-                    Vector($"blk.{layer}.attn_q_norm.weight", Shape.HeadLength, 1, 0.1f);
-                    Vector($"blk.{layer}.attn_k_norm.weight", Shape.HeadLength, 1, 0.1f);
+                    Vector(NameOf(WeightRole.QueryNorm, layer), Shape.HeadLength, 1, 0.1f);
+                    Vector(NameOf(WeightRole.KeyNorm, layer), Shape.HeadLength, 1, 0.1f);
                 }
                 Biased(WeightRole.AttentionOutput, WeightRole.AttentionOutputBias, layer, q, embd, gpt2);
                 Norm(WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
@@ -72,18 +72,18 @@ internal sealed record RandomModel(ModelShape Shape, QuantizationMix Mix, int Se
 
             void Norm(WeightRole weight, WeightRole bias, int layer)
             {
-                Vector(WeightSpec.NameOf(weight, layer), embd, 1, 0.1f);
+                Vector(NameOf(weight, layer), embd, 1, 0.1f);
                 if (gpt2)
-                    Vector(WeightSpec.NameOf(bias, layer), embd, 0, 0.1f);
+                    Vector(NameOf(bias, layer), embd, 0, 0.1f);
             }
             void Biased(WeightRole weight, WeightRole bias, int layer, long from, long to, bool hasBias)
             {
                 Matrix(weight, layer, from, to);
                 if (hasBias)
-                    Vector(WeightSpec.NameOf(bias, layer), to, 0, 0.1f);
+                    Vector(NameOf(bias, layer), to, 0, 0.1f);
             }
             void Matrix(WeightRole role, int layer, long from, long to, WeightRole? typedAs = null) =>
-                Tensor(WeightSpec.NameOf(role, layer), Mix.Of(typedAs ?? role, layer, Shape.Layers, from), [from, to], 0, Deviation(from));
+                Tensor(NameOf(role, layer), Mix.Of(typedAs ?? role, layer, Shape.Layers, from), [from, to], 0, Deviation(from));
             void Vector(string name, long length, float mean, float deviation) => Tensor(name, GgmlType.F32, [length], mean, deviation);
         }
 
@@ -111,6 +111,8 @@ internal sealed record RandomModel(ModelShape Shape, QuantizationMix Mix, int Se
             });
         }
     }
+
+    private string NameOf(WeightRole role, int layer) => WeightSpec.NameOf(Architecture.Find(Shape.Architecture)!, role, layer);
 
     private void AddHyperparameters(GgufWriter writer)
     {
