@@ -33,6 +33,8 @@ internal sealed unsafe class Backend : SafeHandle
 
         var parameters = default(Ggml.ggml_threadpool_params);
         Ggml.ggml_threadpool_params_init(&parameters, threads);
+        // New workers would spin for work while the weights load; the first graph wakes a paused pool.
+        parameters.paused = 1;
         foreach (var cpu in cpus)
         {
             ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)cpu, (uint)Ggml.GGML_MAX_N_THREADS);
