@@ -14,7 +14,8 @@ internal sealed unsafe class LlamaContext : SafeHandle
     /// <param name="threads">CPU threads.</param>
     /// <param name="backend">Whose thread pool to share, as llama-bench does; otherwise threads are made for each pass.</param>
     /// <param name="sequences">Sequences that may be in flight.</param>
-    public LlamaContext(LlamaModel model, int contextLength, int threads, Backend? backend = null, int sequences = 1) : base(0, ownsHandle: true)
+    /// <param name="pooling">llama.h's <c>LLAMA_POOLING_TYPE_*</c>, for <see cref="Embed"/>; <see langword="null"/> for <see cref="Decode"/>.</param>
+    public LlamaContext(LlamaModel model, int contextLength, int threads, Backend? backend = null, int sequences = 1, int? pooling = null) : base(0, ownsHandle: true)
     {
         _model = model.Held();
         var parameters = LlamaApi.llama_context_default_params();
@@ -27,6 +28,13 @@ internal sealed unsafe class LlamaContext : SafeHandle
         parameters.n_threads_batch = threads;
         parameters.flash_attn_type = 1;
         parameters.n_outputs_max_per_seq = 0;
+        if (pooling is { } type)
+        {
+            // Texts are embedded whole, so all of them are one physical batch.
+            parameters.embeddings = 1;
+            parameters.pooling_type = type;
+            parameters.n_batch = parameters.n_ubatch = (uint)contextLength;
+        }
         SetHandle(LlamaApi.llama_init_from_model(model.Handle, parameters));
         if (IsInvalid)
         {
@@ -72,8 +80,39 @@ internal sealed unsafe class LlamaContext : SafeHandle
             new ReadOnlySpan<float>(LlamaApi.llama_get_logits_ith(handle, outputRows[i]), vocabulary).CopyTo(logits[(i * vocabulary)..]);
     }
 
+    /// <summary>Embeds texts in one batch, a sequence each.</summary>
+    public float[][] Embed(IReadOnlyList<int[]> texts)
+    {
+        Clear();
+        int[] tokens = [.. texts.SelectMany(t => t)], positions = [.. texts.SelectMany(t => Enumerable.Range(0, t.Length))];
+        int[] sequences = [.. texts.SelectMany((t, i) => Enumerable.Repeat(i, t.Length))], counts = [.. tokens.Select(_ => 1)];
+        sbyte[] wanted = [.. tokens.Select(_ => (sbyte)1)];
+        int status;
+        fixed (int* t = tokens, p = positions, s = sequences, n = counts)
+        fixed (sbyte* w = wanted)
+        {
+            var each = new int*[tokens.Length];
+            for (var i = 0; i < each.Length; i++)
+                each[i] = s + i;
+            fixed (int** e = each)
+                status = LlamaApi.llama_decode(handle, new LlamaApi.llama_batch { n_tokens = tokens.Length, token = t, pos = p, n_seq_id = n, seq_id = e, logits = w });
+        }
+        if (status != 0)
+            throw new NativeException($"llama_decode failed with status {status}.", status);
+        var dimensions = LlamaApi.llama_model_n_embd_out(_model.Handle);
+        var vectors = new float[texts.Count][];
+        for (var i = 0; i < vectors.Length; i++)
+            vectors[i] = new ReadOnlySpan<float>(LlamaApi.llama_get_embeddings_seq(handle, i), dimensions).ToArray();
+        return vectors;
+    }
+
     /// <summary>Forgets all sequences.</summary>
-    public void Clear() => LlamaApi.llama_memory_clear(LlamaApi.llama_get_memory(handle), 1);
+    public void Clear()
+    {
+        // Encoders have no memory.
+        if (LlamaApi.llama_get_memory(handle) is not 0 and var memory)
+            LlamaApi.llama_memory_clear(memory, 1);
+    }
 
     /// <inheritdoc/>
     protected override bool ReleaseHandle()
