@@ -96,7 +96,7 @@ internal sealed class LayerGraph : IDisposable
     {
         _tokens = Graph.Input(GgmlType.I32, rows);
         var x = Scale(Graph.GetRows(_weights[WeightRole.TokenEmbedding], _tokens), _model.Multipliers.Embedding);
-        // Of the parts that a text may have been trained in, all tokens are the first.
+        // Token types tell a first sentence from a second; a text to embed is all first sentence.
         if (_weights[WeightRole.TokenTypes] is { IsNull: false } types)
             x = Graph.Add(x, Graph.View(types, types.Ne(0), 1, types.Nb(1)));
         if (_model.Rope is null)

@@ -102,7 +102,7 @@ internal sealed class Pass
     /// <summary>Describes whole texts, whose rows see those of their own text.</summary>
     /// <param name="texts">Tokens, at least one of each text.</param>
     /// <param name="causal">Whether a row sees only what is before it, and itself.</param>
-    /// <param name="pooling">What becomes of a text's rows.</param>
+    /// <param name="pooling">Which row of a text stands for it, unless all do.</param>
     public void Fill(ReadOnlySpan<int[]> texts, bool causal, Pooling pooling)
     {
         Rows = 0;
@@ -110,7 +110,8 @@ internal sealed class Pass
             Rows += text.Length;
         (Extent, Outputs) = (Rows, texts.Length);
         HideAll();
-        Array.Resize(ref _shares, Math.Max(_shares.Length, Rows * Outputs));
+        if (_shares.Length < Rows * Outputs)
+            _shares = GC.AllocateUninitializedArray<float>(Rows * Outputs);
         _shares.AsSpan(0, Rows * Outputs).Clear();
 
         var start = 0;

@@ -35,7 +35,7 @@ public sealed class ModelDescription
             throw keys.Unsupported("attention.value_length", "differs from attention.key_length");
         if (HeadCount % HeadCountKv != 0)
             throw keys.Unsupported("attention.head_count_kv", $"is {HeadCountKv}, which does not divide the {HeadCount} heads");
-        if (!keys.Flag("attention.causal", true))
+        if (!architecture.Encoder && !keys.Flag("attention.causal", true))
             throw keys.Unsupported("attention.causal", "is false: the model reads text in both directions");
         if (architecture.Experts)
         {
@@ -115,7 +115,7 @@ public sealed class ModelDescription
 
     internal Architecture Architecture { get; }
 
-    /// <summary>How the file says that a text's vector is made of those of its tokens, by llama.cpp's numbers; 0 where it does not say, or not at all.</summary>
+    /// <summary>How the file says that a text's vector is made of those of its tokens, by llama.cpp's numbers; 0 where it does not say, or says that they do not.</summary>
     internal int PoolingType { get; }
 
     internal float NormEpsilon { get; }
