@@ -12,6 +12,7 @@ namespace Ergon.Cli;
 [JsonSerializable(typeof(PullResult))]
 [JsonSerializable(typeof(ModelReport))]
 [JsonSerializable(typeof(TokenList))]
+[JsonSerializable(typeof(EmbeddingList))]
 [JsonSerializable(typeof(DeviceList))]
 [JsonSerializable(typeof(NativeList))]
 [JsonSerializable(typeof(PerplexityFigure))]
@@ -50,6 +51,8 @@ internal sealed record ModelReport(
 internal sealed record TensorReport(string Name, string Type, IReadOnlyList<long> Shape, long Bytes);
 
 internal sealed record TokenList(IReadOnlyList<int> Tokens);
+
+internal sealed record EmbeddingList(IReadOnlyList<float[]> Embeddings, int Dimensions, int PromptTokens);
 
 internal sealed record DeviceList(IReadOnlyList<ListedDevice> Devices);
 

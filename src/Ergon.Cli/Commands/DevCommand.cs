@@ -1,5 +1,7 @@
 using Ergon.Cli.Bench;
 using Ergon.Inference;
+using Ergon.Models;
+using Ergon.Models.Gguf;
 
 namespace Ergon.Cli.Commands;
 
@@ -12,7 +14,7 @@ internal static class DevCommand
     public static Verb Create(Terminal terminal) => new("dev", "Tools for working on Ergon itself", "ls *.gguf | ergon dev probe")
     {
         // Native code may end the process on a bad file: the benchmark that mutates files watches this one from outside.
-        new Verb("probe", "Read model paths from stdin, run two tokens of each, print ok, refused or bug", "ls *.gguf | ergon dev probe")
+        new Verb("probe", "Read model paths from stdin, run or embed two tokens with each, print ok, refused or bug", "ls *.gguf | ergon dev probe")
             .Does(async (_, cancellation) =>
             {
                 while (await terminal.In.ReadLineAsync(cancellation) is { } path)
@@ -30,6 +32,12 @@ internal static class DevCommand
     {
         try
         {
+            if (ModelDescription.Read(GgufFile.Open(path)).IsEncoder)
+            {
+                using var encoder = EmbeddingModel.Load(path, new EmbeddingOptions { Threads = 1 }, cancellation);
+                await encoder.EmbedTokensAsync([[0, 0]], cancellation);
+                return "ok";
+            }
             using var model = ErgonModel.Load(path, new ModelOptions { Threads = 1, ContextLength = ProbeContext }, cancellation);
             using var session = model.CreateSession();
             await foreach (var _ in session.GenerateAsync([0], new GenerationOptions { MaxTokens = ProbeTokens, IgnoreEndOfGeneration = true }, cancellation))

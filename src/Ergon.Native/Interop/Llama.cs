@@ -122,12 +122,14 @@ internal static unsafe partial class LlamaApi
     [LibraryImport(Lib, StringMarshalling = StringMarshalling.Utf8)] internal static partial nint llama_model_load_from_file(string path, llama_model_params @params);
     [LibraryImport(Lib)] internal static partial void llama_model_free(nint model);
     [LibraryImport(Lib)] internal static partial nint llama_model_get_vocab(nint model);
+    [LibraryImport(Lib)] internal static partial int llama_model_n_embd_out(nint model);
     [LibraryImport(Lib)] internal static partial nint llama_init_from_model(nint model, llama_context_params @params);
     [LibraryImport(Lib)] internal static partial void llama_free(nint ctx);
     [LibraryImport(Lib)] internal static partial void llama_attach_threadpool(nint ctx, nint threadpool, nint threadpool_batch);
     [LibraryImport(Lib)] internal static partial int llama_decode(nint ctx, llama_batch batch);
     [LibraryImport(Lib)] internal static partial void llama_synchronize(nint ctx);
     [LibraryImport(Lib)] internal static partial float* llama_get_logits_ith(nint ctx, int i);
+    [LibraryImport(Lib)] internal static partial float* llama_get_embeddings_seq(nint ctx, int seq_id);
     [LibraryImport(Lib)] internal static partial nint llama_get_memory(nint ctx);
     [LibraryImport(Lib)] internal static partial void llama_memory_clear(nint memory, byte data);
 

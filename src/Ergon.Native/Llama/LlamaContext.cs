@@ -11,13 +11,15 @@ internal readonly record struct LlamaRow(int Sequence, int Position, int Token, 
 internal sealed unsafe class LlamaContext : SafeHandle
 {
     private readonly LlamaModel _model;
+    private readonly int _maxRows = 512;
 
     /// <param name="model">A wholly loaded model, kept alive.</param>
     /// <param name="contextLength">Positions that fit.</param>
     /// <param name="threads">CPU threads.</param>
     /// <param name="backend">Whose thread pool to share, as llama-bench does; otherwise threads are made for each pass.</param>
     /// <param name="sequences">Sequences that may be in flight.</param>
-    public LlamaContext(LlamaModel model, int contextLength, int threads, Backend? backend = null, int sequences = 1) : base(0, ownsHandle: true)
+    /// <param name="pooling">llama.h's <c>LLAMA_POOLING_TYPE_*</c>, for <see cref="Embed"/>; <see langword="null"/> to decode.</param>
+    public LlamaContext(LlamaModel model, int contextLength, int threads, Backend? backend = null, int sequences = 1, int? pooling = null) : base(0, ownsHandle: true)
     {
         _model = model.Held();
         var parameters = LlamaApi.llama_context_default_params();
@@ -30,6 +32,14 @@ internal sealed unsafe class LlamaContext : SafeHandle
         parameters.n_threads_batch = threads;
         parameters.flash_attn_type = 1;
         parameters.n_outputs_max_per_seq = 0;
+        if (pooling is { } type)
+        {
+            // Texts are embedded whole, so all of them are one physical batch.
+            parameters.embeddings = 1;
+            parameters.pooling_type = type;
+            parameters.n_batch = parameters.n_ubatch = (uint)contextLength;
+            _maxRows = contextLength;
+        }
         SetHandle(LlamaApi.llama_init_from_model(model.Handle, parameters));
         if (IsInvalid)
         {
@@ -59,10 +69,10 @@ internal sealed unsafe class LlamaContext : SafeHandle
             Logits(outputRows[i]).CopyTo(logits[(i * vocabulary)..]);
     }
 
-    /// <summary>Computes up to 512 rows, whose logits stay here, and waits for them.</summary>
+    /// <summary>Computes up to 512 rows, with pooling as many as the context holds, whose logits stay here, and waits for them.</summary>
     public void Decode(ReadOnlySpan<LlamaRow> rows)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(rows.Length, 512);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(rows.Length, _maxRows);
         var n = rows.Length;
         int* tokens = stackalloc int[n], positions = stackalloc int[n], counts = stackalloc int[n], sequences = stackalloc int[n];
         int** sequenceOf = stackalloc int*[n];
@@ -83,8 +93,25 @@ internal sealed unsafe class LlamaContext : SafeHandle
     /// <summary>The logits of a row of the last batch that wanted them, [n_vocab]; valid until the next.</summary>
     public ReadOnlySpan<float> Logits(int row) => new(LlamaApi.llama_get_logits_ith(handle, row), _model.Vocabulary.Count);
 
+    /// <summary>Embeds texts in one batch, a sequence each.</summary>
+    public float[][] Embed(IReadOnlyList<int[]> texts)
+    {
+        Clear();
+        Decode([.. texts.SelectMany((text, sequence) => text.Select((token, position) => new LlamaRow(sequence, position, token, true)))]);
+        var dimensions = LlamaApi.llama_model_n_embd_out(_model.Handle);
+        var vectors = new float[texts.Count][];
+        for (var i = 0; i < vectors.Length; i++)
+            vectors[i] = new ReadOnlySpan<float>(LlamaApi.llama_get_embeddings_seq(handle, i), dimensions).ToArray();
+        return vectors;
+    }
+
     /// <summary>Forgets all sequences.</summary>
-    public void Clear() => LlamaApi.llama_memory_clear(LlamaApi.llama_get_memory(handle), 1);
+    public void Clear()
+    {
+        // Encoders have no memory.
+        if (LlamaApi.llama_get_memory(handle) is not 0 and var memory)
+            LlamaApi.llama_memory_clear(memory, 1);
+    }
 
     /// <inheritdoc/>
     protected override bool ReleaseHandle()

@@ -107,6 +107,10 @@ internal sealed class Graph : SafeHandle
 
     public Tensor Contiguous(Tensor a) => new(Ggml.ggml_cont(handle, a.Handle));
 
+    public Tensor Cast(Tensor a, GgmlType type) => new(Ggml.ggml_cast(handle, a.Handle, (int)type));
+
+    public Tensor Transpose(Tensor a) => new(Ggml.ggml_transpose(handle, a.Handle));
+
     public Tensor Norm(Tensor a, float epsilon) => new(Ggml.ggml_norm(handle, a.Handle, epsilon));
 
     public Tensor RmsNorm(Tensor a, float epsilon) => new(Ggml.ggml_rms_norm(handle, a.Handle, epsilon));

@@ -77,9 +77,10 @@ public sealed partial class ErgonModel : IDisposable
     {
         options ??= new ModelOptions();
         var began = System.Diagnostics.Stopwatch.GetTimestamp();
-        if (options.Logger is { } logger)
-            NativeLibraries.Log = (level, text) => Forward(logger, level, text);
+        LogTo(options.Logger);
         var description = ModelDescription.Read(GgufFile.Open(path));
+        if (description.IsEncoder)
+            throw new ErgonException($"{path}: the architecture '{description.ArchitectureName}' embeds texts and generates none; use 'ergon embed', or EmbeddingModel in code.");
         var threads = Ranged("threads", options.Threads ?? DefaultThreads(description), 1, 512);
         Ranged("max-sequences", options.MaxSequences, 1, MaxSequencesLimit);
         if (options.ContextLength is { } asked)
@@ -117,9 +118,7 @@ public sealed partial class ErgonModel : IDisposable
         {
             batcher = new Batcher(() => new Engine(description, [new Placement(device, LayerRange.Whole(description), threads)], (int)cells, options.MaxSequences, options.CacheType, options.Progress, cancellation));
             var tokenizer = vocabulary.GetAwaiter().GetResult();
-            // libllama refuses such a model too; a token that only one of the two knows would end the process.
-            if (tokenizer.Count != description.VocabularySize)
-                throw new ErgonException($"{path}: the tokenizer has {tokenizer.Count} tokens, but the model gives logits for {description.VocabularySize}; the file is damaged, download it again.");
+            RequireSameVocabulary(description, tokenizer);
             return new ErgonModel(description, tokenizer, batcher, options, context, device.Name, threads, System.Diagnostics.Stopwatch.GetElapsedTime(began));
         }
         catch
@@ -152,7 +151,14 @@ public sealed partial class ErgonModel : IDisposable
     /// <summary>Runs <paramref name="action"/> on the engine's thread, between two passes.</summary>
     internal Task<T> InvokeAsync<T>(Func<Engine, T> action) => _batcher.InvokeAsync(action);
 
-    private static int Ranged(string setting, int value, int min, int max) => value >= min && value <= max ? value
+    // libllama refuses such a model too; a token that only one of the two knows would end the process.
+    internal static void RequireSameVocabulary(ModelDescription model, Tokenizer tokenizer)
+    {
+        if (tokenizer.Count != model.VocabularySize)
+            throw new ErgonException($"{model.File.Path}: the tokenizer has {tokenizer.Count} tokens, but the model {(model.IsEncoder ? "embeds" : "gives logits for")} {model.VocabularySize}; the file is damaged, download it again.");
+    }
+
+    internal static int Ranged(string setting, int value, int min, int max) => value >= min && value <= max ? value
         : throw new ErgonException($"{setting} is {value}, but must be {min} to {max}.");
 
     // A token reads every weight once, and all threads meet after each of some 20 operations a layer. Below
@@ -165,6 +171,13 @@ public sealed partial class ErgonModel : IDisposable
     {
         long blocks = Math.Max(1, d.ExpertsUsed);
         return 4L * Engine.MaxRows * (d.VocabularySize + (3 * d.FeedForwardLength * blocks) + ((7 + blocks) * d.EmbeddingLength));
+    }
+
+    // The native libraries' messages; no logger leaves them as they are.
+    internal static void LogTo(ILogger? logger)
+    {
+        if (logger is not null)
+            NativeLibraries.Log = (level, text) => Forward(logger, level, text);
     }
 
     private static void Forward(ILogger logger, NativeLogLevel level, string text)

@@ -16,7 +16,7 @@ internal sealed class LayerGraph : IDisposable
     private readonly ModelDescription _model;
     private readonly Weights _weights;
     private readonly LayerRange _layers;
-    private readonly LayerCache[] _cache;
+    private readonly LayerCache[] _cache; // none with pooling
     private readonly int _cells;
     private Tensor _tokens; // [rows]
     private Tensor _residual; // [n_embd, rows]
@@ -26,6 +26,7 @@ internal sealed class LayerGraph : IDisposable
     private Tensor _windowMask; // [extent, rows]
     private Tensor _historyCells; // [convolution length * rows]
     private Tensor _outputRows; // [outputs]
+    private Tensor _shares; // [rows, outputs]
 
     public LayerGraph(ModelDescription model, Weights weights, LayerRange layers, LayerCache[] cache, int cells)
     {
@@ -40,30 +41,31 @@ internal sealed class LayerGraph : IDisposable
 
     private bool EndsLayers => _layers.Count > 0 && _layers.End == _model.LayerCount;
 
-    /// <summary>Builds the graph for passes of this shape.</summary>
+    /// <summary>Builds the graph for passes of this shape. With pooling the outputs are texts, and the extent the rows.</summary>
     public void Build(int rows, int extent, int outputs)
     {
         Graph.Reset();
         // Inputs that no operation reads have no memory, so those that not every graph reads are made on first use.
-        _tokens = _residual = _positions = _writeCells = _mask = _windowMask = _historyCells = _outputRows = Result = default;
-        if (EndsLayers && outputs > 0 && outputs < rows)
+        _tokens = _residual = _positions = _writeCells = _mask = _windowMask = _historyCells = _outputRows = _shares = Result = default;
+        if (_layers.Pooling is null && EndsLayers && outputs > 0 && outputs < rows)
             _outputRows = Graph.Input(GgmlType.I32, outputs);
 
         var x = _layers.Embedding ? Embed(rows) : _residual = Graph.Input(GgmlType.F32, _model.EmbeddingLength, _layers.Count > 0 ? rows : outputs);
         for (var layer = _layers.First; layer < _layers.End; layer++)
         {
             var convolved = _model.Layers.HasConvolution(layer);
-            var begun = convolved ? GateAndHistory(x, layer, rows) : QueryKeyValue(x, layer, rows);
+            var (begun, keys, values) = convolved ? (GateAndHistory(x, layer, rows), default, default) : QueryKeyValue(x, layer, rows, extent);
             // Nobody will look at the last layer's result: writing to the cache was all.
             if (outputs == 0 && layer == _model.LayerCount - 1)
                 return;
-            var mixed = convolved ? Convolve(begun, layer, rows) : Attend(begun, layer, rows, extent);
+            var mixed = convolved ? Convolve(begun, layer, rows) : Attend(begun, keys, values, layer, rows, extent);
             // Only the rows that want logits go on after the last look at others.
             if (!_outputRows.IsNull && layer == _model.LayerCount - 1)
                 (mixed, x) = (Graph.GetRows(mixed, _outputRows), Graph.GetRows(x, _outputRows));
-            x = FeedForward(AddBlock(x, mixed, WeightRole.AttentionPostNorm, layer), layer);
+            x = AddBlock(x, mixed, WeightRole.AttentionPostNorm, layer);
+            x = FeedForward(NormAt(NormPlaces.Sum, x, WeightRole.AttentionSumNorm, WeightRole.AttentionSumNormBias, layer), layer);
         }
-        Result = Graph.Output(_layers.Head ? Head(x) : x);
+        Result = Graph.Output(_layers is { Head: true, Pooling: { } pooling } ? Pool(x, pooling, rows, outputs) : _layers.Head ? Head(x) : x);
     }
 
     /// <summary>Hands a pass to the graph that was built for its shape.</summary>
@@ -86,20 +88,28 @@ internal sealed class LayerGraph : IDisposable
             _historyCells.Set(pass.HistoryCells);
         if (!_outputRows.IsNull)
             _outputRows.Set<int>(pass.OutputRows.AsSpan(0, pass.Outputs));
+        if (!_shares.IsNull)
+            _shares.Set(pass.Shares);
     }
 
     private Tensor Embed(int rows)
     {
         _tokens = Graph.Input(GgmlType.I32, rows);
         var x = Scale(Graph.GetRows(_weights[WeightRole.TokenEmbedding], _tokens), _model.Multipliers.Embedding);
-        return _model.Rope is null ? Graph.Add(x, Graph.GetRows(_weights[WeightRole.PositionEmbedding], Positions(rows))) : x;
+        // Token types tell a first sentence from a second; a text to embed is all first sentence.
+        if (_weights[WeightRole.TokenTypes] is { IsNull: false } types)
+            x = Graph.Add(x, Graph.View(types, types.Ne(0), 1, types.Nb(1)));
+        if (_model.Rope is null)
+            x = Graph.Add(x, Graph.GetRows(_weights[WeightRole.PositionEmbedding], Positions(rows)));
+        return _model.IsEncoder ? AddBias(Norm(x, WeightRole.EmbeddingNorm, -1), WeightRole.EmbeddingNormBias, -1) : x;
     }
 
-    // Writes the layer's keys and values and returns its queries [head_length, heads, rows].
-    private Tensor QueryKeyValue(Tensor x, int layer, int rows)
+    // The queries [head_length, heads, rows] of a layer, and the keys and values [head_length, kv_heads, extent]
+    // that they look at: those in the cache, with the rows' own just written, or without a cache the rows' own, in F16.
+    private (Tensor Q, Tensor K, Tensor V) QueryKeyValue(Tensor x, int layer, int rows, int extent)
     {
         long length = _model.HeadLength, heads = _model.HeadCount, headsKv = _model.HeadCountKv;
-        var y = NormBefore(x, WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
+        var y = NormAt(NormPlaces.Before, x, WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
         var norm = _model.Architecture.QueryKeyNorm;
         Tensor q, k, v;
         if (_weights[WeightRole.FusedQkv, layer] is { IsNull: false } fused)
@@ -133,11 +143,15 @@ internal sealed class LayerGraph : IDisposable
         Graph.Expand(q);
         Graph.Expand(v);
         Graph.Expand(k);
+        if (_cache.Length == 0)
+            return (q, Graph.Cast(k, GgmlType.F16), Graph.Cast(v, GgmlType.F16));
         var cache = _cache[layer - _layers.First];
         var width = length * headsKv;
         Write(cache.Keys, Graph.View(k, width, rows, k.Nb(2)));
         Write(cache.Values, Graph.View(v, width, rows, v.Nb(2)));
-        return q;
+        return (q, Cached(cache.Keys), Cached(cache.Values));
+
+        Tensor Cached(Tensor all) => Graph.View(all, length, headsKv, extent, all.Nb(1) / headsKv, all.Nb(1));
     }
 
     private void Write(Tensor cache, Tensor rows)
@@ -150,7 +164,7 @@ internal sealed class LayerGraph : IDisposable
     // Writes what the layer's convolution reads, now and for later positions, and returns the gate of its result [n_embd, rows].
     private Tensor GateAndHistory(Tensor x, int layer, int rows)
     {
-        var y = NormBefore(x, WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
+        var y = NormAt(NormPlaces.Before, x, WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
         var three = Graph.MatMul(_weights[WeightRole.ConvolutionInput, layer], y);
         long width = _model.EmbeddingLength, row = three.Nb(1);
         Write(_cache[layer - _layers.First].History, Graph.Mul(Part(0), Part(2)));
@@ -173,24 +187,23 @@ internal sealed class LayerGraph : IDisposable
         return Graph.MatMul(_weights[WeightRole.ConvolutionOutput, layer], Graph.Mul(gate, Graph.Reshape(convolved, width, rows)));
     }
 
-    private Tensor Attend(Tensor q, int layer, int rows, int extent)
+    private Tensor Attend(Tensor q, Tensor k, Tensor v, int layer, int rows, int extent)
     {
-        var cache = _cache[layer - _layers.First];
         ref var mask = ref _model.Layers.HasWindow(layer) ? ref _windowMask : ref _mask;
         if (mask.IsNull)
             mask = Graph.Input(GgmlType.F16, extent, rows);
-        var attended = Graph.FlashAttention(Graph.Permute(q, 0, 2, 1, 3), Cached(cache.Keys), Cached(cache.Values), mask, _model.Multipliers.Attention, _model.Multipliers.AttentionCap);
+        var attended = Graph.FlashAttention(ByHead(q), ByHead(k), ByHead(v), mask, _model.Multipliers.Attention, _model.Multipliers.AttentionCap);
         return Matrix(Graph.Reshape(attended, (long)_model.HeadLength * _model.HeadCount, rows), WeightRole.AttentionOutput, WeightRole.AttentionOutputBias, layer);
 
-        // [head_length, extent, kv_heads]
-        Tensor Cached(Tensor all) => Graph.Permute(
-            Graph.View(all, _model.HeadLength, _model.HeadCountKv, extent, all.Nb(1) / _model.HeadCountKv, all.Nb(1)), 0, 2, 1, 3);
+        // [head_length, rows or extent, heads]
+        Tensor ByHead(Tensor x) => Graph.Permute(x, 0, 2, 1, 3);
     }
 
     private Tensor FeedForward(Tensor x, int layer)
     {
-        var y = NormBefore(x, WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
-        return AddBlock(x, _model.ExpertCount > 0 ? Experts(y, layer) : Dense(y, layer), WeightRole.FeedForwardPostNorm, layer);
+        var y = NormAt(NormPlaces.Before, x, WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
+        x = AddBlock(x, _model.ExpertCount > 0 ? Experts(y, layer) : Dense(y, layer), WeightRole.FeedForwardPostNorm, layer);
+        return NormAt(NormPlaces.Sum, x, WeightRole.FeedForwardSumNorm, WeightRole.FeedForwardSumNormBias, layer);
     }
 
     private Tensor Dense(Tensor y, int layer)
@@ -247,13 +260,24 @@ internal sealed class LayerGraph : IDisposable
 
     private Tensor Head(Tensor x)
     {
-        var normed = AddBias(Norm(x, WeightRole.OutputNorm, -1), WeightRole.OutputNormBias, -1);
-        var logits = Scale(Matrix(normed, WeightRole.Output, WeightRole.OutputBias, -1), _model.Multipliers.Logits);
+        var logits = Scale(Matrix(OutputNorm(x), WeightRole.Output, WeightRole.OutputBias, -1), _model.Multipliers.Logits);
         return _model.Multipliers.LogitCap is var cap and > 0 ? Graph.Scale(Graph.Tanh(Graph.Scale(logits, 1 / cap)), cap) : logits;
     }
 
-    private Tensor NormBefore(Tensor x, WeightRole weight, WeightRole bias, int layer) =>
-        _model.Architecture.NormPlaces.HasFlag(NormPlaces.Before) ? AddBias(Norm(x, weight, layer), bias, layer) : x;
+    // A vector for each text. All rows come this far although some poolings take one of each text: products
+    // of fewer rows can differ in the last bit from libllama's.
+    private Tensor Pool(Tensor x, Pooling pooling, int rows, int texts)
+    {
+        x = _model.IsEncoder ? x : OutputNorm(x);
+        if (pooling == Pooling.Mean)
+            return Graph.MatMul(Graph.Contiguous(Graph.Transpose(x)), _shares = Graph.Input(GgmlType.F32, rows, texts));
+        return Graph.GetRows(x, _outputRows = Graph.Input(GgmlType.I32, texts));
+    }
+
+    private Tensor OutputNorm(Tensor x) => AddBias(Norm(x, WeightRole.OutputNorm, -1), WeightRole.OutputNormBias, -1);
+
+    private Tensor NormAt(NormPlaces place, Tensor x, WeightRole weight, WeightRole bias, int layer) =>
+        _model.Architecture.NormPlaces.HasFlag(place) ? AddBias(Norm(x, weight, layer), bias, layer) : x;
 
     private Tensor Norm(Tensor x, WeightRole weight, int layer)
     {

@@ -16,6 +16,7 @@ internal sealed class Pass
     private readonly int _window, _convolution;
     private readonly int[] _historyCells;
     private Half[] _mask = [], _windowMask = [];
+    private float[] _shares = [];
 
     /// <param name="maxRows">Rows that a pass can have.</param>
     /// <param name="window">Positions that layers with a window look back over; 0 where no layer has one.</param>
@@ -44,7 +45,7 @@ internal sealed class Pass
     /// <summary>The cell that each row's key and value go to.</summary>
     public long[] WriteCells { get; }
 
-    /// <summary>Indices of the rows that want logits.</summary>
+    /// <summary>Indices of the rows that want logits, or that stand for their texts.</summary>
     public int[] OutputRows { get; }
 
     /// <summary>[Extent, Rows]: 0 where a row may look, minus infinity elsewhere.</summary>
@@ -56,15 +57,16 @@ internal sealed class Pass
     /// <summary>[convolution, Rows]: the cells of each row's last positions, its own the last; the cell after all others stands for those before the first.</summary>
     public ReadOnlySpan<int> HistoryCells => _historyCells.AsSpan(0, _convolution * Rows);
 
+    /// <summary>[Rows, Outputs]: how much of each row is in the mean of each text.</summary>
+    public ReadOnlySpan<float> Shares => _shares.AsSpan(0, Rows * Outputs);
+
     /// <summary>Describes rows that were appended to <paramref name="cells"/> just before, in this order.</summary>
     public void Fill(ReadOnlySpan<PassRow> rows, KvCells cells)
     {
         Rows = rows.Length;
         Outputs = 0;
         Extent = Math.Min(cells.Capacity, (cells.Extent + ExtentStep - 1) / ExtentStep * ExtentStep);
-        Hide(ref _mask);
-        if (_window > 0)
-            Hide(ref _windowMask);
+        HideAll();
 
         // The last row of a sequence is at its end; the ones before it count back from there.
         var later = 0;
@@ -95,6 +97,49 @@ internal sealed class Pass
             if (rows[i].WantsLogits)
                 OutputRows[Outputs++] = i;
         }
+    }
+
+    /// <summary>Describes whole texts, whose rows see those of their own text.</summary>
+    /// <param name="texts">Tokens, at least one of each text.</param>
+    /// <param name="causal">Whether a row sees only what is before it, and itself.</param>
+    /// <param name="pooling">Which row of a text stands for it, unless all do.</param>
+    public void Fill(ReadOnlySpan<int[]> texts, bool causal, Pooling pooling)
+    {
+        Rows = 0;
+        foreach (var text in texts)
+            Rows += text.Length;
+        (Extent, Outputs) = (Rows, texts.Length);
+        HideAll();
+        if (_shares.Length < Rows * Outputs)
+            _shares = GC.AllocateUninitializedArray<float>(Rows * Outputs);
+        _shares.AsSpan(0, Rows * Outputs).Clear();
+
+        var start = 0;
+        for (var i = 0; i < texts.Length; start += texts[i++].Length)
+        {
+            var length = texts[i].Length;
+            texts[i].CopyTo(Tokens, start);
+            for (var position = 0; position < length; position++)
+            {
+                var row = start + position;
+                Positions[row] = position;
+                var end = causal ? position + 1 : length;
+                Show(_mask, row, start..(start + end));
+                if (_window > 0)
+                    Show(_windowMask, row, (start + Math.Max(0, position + 1 - _window))..(start + end));
+            }
+            OutputRows[i] = pooling == Pooling.Last ? start + length - 1 : start;
+            _shares.AsSpan((i * Rows) + start, length).Fill(1f / length);
+        }
+
+        void Show(Half[] mask, int row, Range visible) => mask.AsSpan(row * Extent, Extent)[visible].Clear();
+    }
+
+    private void HideAll()
+    {
+        Hide(ref _mask);
+        if (_window > 0)
+            Hide(ref _windowMask);
 
         void Hide(ref Half[] mask)
         {

@@ -23,7 +23,7 @@ internal sealed class Segment : IDisposable
     /// <param name="model">The model.</param>
     /// <param name="backend">The device, opened; owned from here on.</param>
     /// <param name="layers">What to run there.</param>
-    /// <param name="cells">Cells of the KV cache.</param>
+    /// <param name="cells">Cells of the KV cache; with pooling, which needs none, positions of the longest text.</param>
     /// <param name="cacheType">How keys and values are stored.</param>
     /// <param name="progress">Told the share loaded, 0 to 1.</param>
     /// <param name="cancellation">Stops loading.</param>
@@ -34,9 +34,10 @@ internal sealed class Segment : IDisposable
         try
         {
             _weights = new Weights(model, backend.Device, layers, progress, cancellation);
-            _cacheArena = new TensorArena(Math.Max(1, 2 * layers.Count));
+            var cached = layers.Pooling is null ? layers.Count : 0;
+            _cacheArena = new TensorArena(Math.Max(1, 2 * cached));
             long width = (long)model.HeadLength * model.HeadCountKv, bytes = 0;
-            _cache = new LayerCache[layers.Count];
+            _cache = new LayerCache[cached];
             for (var i = 0; i < _cache.Length; i++)
             {
                 // One cell more, never written, is what lies before a sequence's first position.
@@ -73,7 +74,7 @@ internal sealed class Segment : IDisposable
     /// <summary>Computes the segment for the rows of a pass.</summary>
     /// <param name="pass">The rows.</param>
     /// <param name="residual">[n_embd, rows] from the segment before; not read when this one embeds.</param>
-    /// <param name="result">Logits [n_vocab, outputs] with a head, else the residual stream: [n_embd, outputs] after the last layer, [n_embd, rows] before.</param>
+    /// <param name="result">Logits [n_vocab, outputs] with a head, else the residual stream: [n_embd, outputs] after the last layer, [n_embd, rows] before; with pooling [n_embd, texts].</param>
     /// <exception cref="NativeException">The device failed.</exception>
     public void Run(Pass pass, ReadOnlySpan<float> residual, Span<float> result)
     {

@@ -12,12 +12,13 @@ internal enum NormKind
     Layer,
 }
 
-/// <summary>Where a layer normalises: what goes into its attention and its feed-forward block, or what comes out.</summary>
+/// <summary>Where a layer normalises: what goes into its attention and its feed-forward block, what comes out, or the residual stream with that added.</summary>
 [Flags]
 internal enum NormPlaces
 {
     Before = 1,
     After = 2,
+    Sum = 4,
 }
 
 /// <summary>What of the queries and keys is normalised before they get their positions.</summary>
@@ -70,6 +71,9 @@ internal sealed record Architecture
 {
     /// <summary>The value of <c>general.architecture</c>.</summary>
     public required string Name { get; init; }
+
+    /// <summary>Whether every token sees the whole text: such a model embeds texts and generates none.</summary>
+    public bool Encoder { get; init; }
 
     public NormKind Norm { get; init; } = NormKind.Rms;
 
@@ -154,6 +158,8 @@ internal sealed record Architecture
             Name = "lfm2", Rope = RopeMode.NeoX, QueryKeyNorm = QueryKeyNorm.Heads, Convolutions = true, Window = new(0) { Stretched = true },
             OutputNorm = "token_embd_norm",
         },
+        new() { Name = "bert", Encoder = true, Norm = NormKind.Layer, NormPlaces = NormPlaces.Sum, Activation = Activation.Gelu, Rope = null },
+        new() { Name = "nomic-bert", Encoder = true, Norm = NormKind.Layer, NormPlaces = NormPlaces.Sum, Rope = RopeMode.NeoX },
         new() { Name = "gpt2", Norm = NormKind.Layer, Activation = Activation.Gelu, Rope = null, BiasesRequired = true },
     ];
 

@@ -35,7 +35,7 @@ public sealed class ModelDescription
             throw keys.Unsupported("attention.value_length", "differs from attention.key_length");
         if (HeadCount % HeadCountKv != 0)
             throw keys.Unsupported("attention.head_count_kv", $"is {HeadCountKv}, which does not divide the {HeadCount} heads");
-        if (!keys.Flag("attention.causal", true))
+        if (!architecture.Encoder && !keys.Flag("attention.causal", true))
             throw keys.Unsupported("attention.causal", "is false: the model reads text in both directions");
         if (architecture.Experts)
         {
@@ -56,6 +56,7 @@ public sealed class ModelDescription
         if (architecture.Rope is { } mode)
             Rope = RopeScaling.Read(keys, mode, architecture.PartialRope, HeadLength, TrainingContext);
         Layers = new LayerPattern(keys, architecture, LayerCount, Rope);
+        PoolingType = keys.Count("pooling_type", 0, int.MaxValue, fallback: 0);
         Multipliers = Multipliers.Read(keys, architecture, LayerCount, EmbeddingLength, HeadCount, HeadLength);
 
         var rows = Tensor(WeightRole.TokenEmbedding, -1).Ne[1];
@@ -100,7 +101,10 @@ public sealed class ModelDescription
     /// <summary>Positions that the model was trained on.</summary>
     public int TrainingContext { get; }
 
-    /// <summary>Tokens that the model gives logits for.</summary>
+    /// <summary>Whether the model embeds texts and generates none.</summary>
+    public bool IsEncoder => Architecture.Encoder;
+
+    /// <summary>Tokens that the model has an embedding for and, unless it is an encoder, gives logits for.</summary>
     public int VocabularySize { get; }
 
     /// <summary>Sum of the elements of all weights.</summary>
@@ -110,6 +114,9 @@ public sealed class ModelDescription
     public long WeightBytes => _weights.Select(w => w.TensorName).Distinct().Sum(n => File.FindTensor(n)!.Bytes);
 
     internal Architecture Architecture { get; }
+
+    /// <summary>How the file says that a text's vector is made of those of its tokens, by llama.cpp's numbers; 0 where it does not say, or says that they do not.</summary>
+    internal int PoolingType { get; }
 
     internal float NormEpsilon { get; }
 
@@ -154,6 +161,7 @@ public sealed class ModelDescription
         var normBias = Architecture.Norm == NormKind.Layer;
         var biasRequired = Architecture.BiasesRequired;
         bool before = Architecture.NormPlaces.HasFlag(NormPlaces.Before), after = Architecture.NormPlaces.HasFlag(NormPlaces.After);
+        var sum = Architecture.NormPlaces.HasFlag(NormPlaces.Sum);
 
         Add(WeightRole.TokenEmbedding, -1, [embd, VocabularySize]);
         if (Architecture.Rope is null)
@@ -165,10 +173,19 @@ public sealed class ModelDescription
             if (Add(WeightRole.RopeFactorsLong, -1, factors, required: false))
                 Add(WeightRole.RopeFactorsShort, -1, factors);
         }
-        AddNorm(WeightRole.OutputNorm, WeightRole.OutputNormBias, -1);
-        if (!Add(WeightRole.Output, -1, [embd, VocabularySize], required: false))
-            _weights.Add(new WeightSpec(WeightRole.Output, -1, WeightSpec.NameOf(Architecture, WeightRole.TokenEmbedding, -1)));
-        Add(WeightRole.OutputBias, -1, [VocabularySize], required: false);
+        if (Architecture.Encoder)
+        {
+            if (File.FindTensor(WeightSpec.NameOf(Architecture, WeightRole.TokenTypes, -1)) is { } types)
+                Add(WeightRole.TokenTypes, -1, [embd, types.Ne[1]]);
+            AddNorm(WeightRole.EmbeddingNorm, WeightRole.EmbeddingNormBias, -1);
+        }
+        else
+        {
+            AddNorm(WeightRole.OutputNorm, WeightRole.OutputNormBias, -1);
+            if (!Add(WeightRole.Output, -1, [embd, VocabularySize], required: false))
+                _weights.Add(new WeightSpec(WeightRole.Output, -1, WeightSpec.NameOf(Architecture, WeightRole.TokenEmbedding, -1)));
+            Add(WeightRole.OutputBias, -1, [VocabularySize], required: false);
+        }
 
         for (var layer = 0; layer < LayerCount; layer++)
         {
@@ -180,6 +197,8 @@ public sealed class ModelDescription
                 AddAttention(layer);
             if (after)
                 Add(WeightRole.AttentionPostNorm, layer, [embd]);
+            if (sum)
+                AddNorm(WeightRole.AttentionSumNorm, WeightRole.AttentionSumNormBias, layer);
             if (before)
                 AddNorm(WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
             if (ExpertCount > 0)
@@ -198,6 +217,8 @@ public sealed class ModelDescription
             }
             if (after)
                 Add(WeightRole.FeedForwardPostNorm, layer, [embd]);
+            if (sum)
+                AddNorm(WeightRole.FeedForwardSumNorm, WeightRole.FeedForwardSumNormBias, layer);
         }
 
         // A tensor that the graph does not use would change the answers silently.
@@ -266,7 +287,7 @@ public sealed class ModelDescription
             throw new GgufException(File.Path, $"has the tensor '{name}' in the shape [{string.Join(", ", tensor.Ne)}], but its hyperparameters make that [{string.Join(", ", shape.ToArray())}]: the file is damaged, download it again");
         // ggml adds, scales by vectors and convolves in F32 only, and has no product with the types that are for
         // indices or for its own intermediate results: anything else ends the process.
-        if (shape.Length == 1 || role == WeightRole.ConvolutionKernel ? tensor.Type != GgmlType.F32 : !IsWeightType(tensor.Type))
+        if (shape.Length == 1 || role is WeightRole.ConvolutionKernel or WeightRole.TokenTypes ? tensor.Type != GgmlType.F32 : !IsWeightType(tensor.Type))
             throw new GgufException(File.Path, $"has the tensor '{name}' in the type {tensor.Type}, which ggml does not compute with there: convert the model again");
         _weights.Add(new WeightSpec(role, layer, name));
         return true;

@@ -80,6 +80,13 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("run MODEL hi --device Abacus0", "'Abacus0' here; there is CPU")]
     [InlineData("run MODEL longer_than_four_tokens --ctx 4", "but the context holds 4")]
     [InlineData("chat MODEL", "no chat template")]
+    [InlineData("embed MODEL", "there is no text")]
+    [InlineData("embed MODEL hi", "use 'ergon run'")]
+    [InlineData("embed MODEL hi --pooling max", "must be one of mean, cls, last")]
+    [InlineData("embed MODEL hi --file x", "leave one out")]
+    [InlineData("embed MODEL longer_than_four --pooling last --ctx 4", "but the context holds 4")]
+    [InlineData("embed ENCODER hi --ctx 2000", "1024 learned positions")]
+    [InlineData("run ENCODER hi", "use 'ergon embed'")]
     [InlineData("pull", "SOURCE")]
     [InlineData("pull words", "not a source of models")]
     [InlineData("rm absent", "no pulled model 'absent'")]
@@ -106,6 +113,7 @@ public sealed class CommandLineTests : IDisposable
         var run = await RunAsync([.. line.Split(' ').Select(word => word switch
         {
             "MODEL" => _model,
+            "ENCODER" => new RandomModel("bert", GgmlType.F32).Write(_folder.Path),
             "FOLDER" => _folder.Path,
             "TEXT" or "EMPTY" => Path.Combine(_folder.Path, word),
             _ => word,
@@ -204,6 +212,22 @@ public sealed class CommandLineTests : IDisposable
 
         Assert.StartsWith(header, run.Out, StringComparison.Ordinal);
         Assert.Equal(lines, run.Out.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
+    }
+
+    [Fact]
+    public async Task Embed_prints_a_vector_a_line_or_the_documented_json()
+    {
+        var encoder = new RandomModel("nomic-bert", GgmlType.F32).Write(_folder.Path);
+        var lines = (await RunAsync("embed", encoder, "the sky", "is blue")).Out.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        float[][] vectors = [.. lines.Select(line => line.Split(' ').Select(v => float.Parse(v, CultureInfo.InvariantCulture)).ToArray())];
+        Assert.Equal([256, 256], vectors.Select(v => v.Length));
+        Assert.All(vectors, v => Assert.Equal(1, v.Sum(x => x * x), 1e-5f));
+
+        using var json = JsonDocument.Parse((await RunWithInputAsync("the sky\n\nis blue\n", "embed", encoder, "-", "--json")).Out);
+        Assert.Equal(["embeddings", "dimensions", "prompt_tokens"], json.RootElement.EnumerateObject().Select(p => p.Name));
+        Assert.Equal(vectors, json.RootElement.GetProperty("embeddings").EnumerateArray().Select(e => e.EnumerateArray().Select(v => v.GetSingle()).ToArray()));
+        Assert.Equal(256, json.RootElement.GetProperty("dimensions").GetInt32());
+        Assert.True(json.RootElement.GetProperty("prompt_tokens").GetInt32() > 4);
     }
 
     [Fact]

@@ -19,6 +19,7 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
     public bool TiedOutput { get; init; } = true;
     public bool AttentionFirst { get; init; }
     public bool? FusedQkv { get; init; }
+    public GgmlType? TokenTypes { get; init; } = GgmlType.F32;
     public string[] RopeFactors { get; init; } = [];
 
     /// <summary>Hyperparameters beside the usual ones, or instead of them: numbers, bools, texts or lists, without the architecture; null leaves one out.</summary>
@@ -37,17 +38,29 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
         var random = new Random(Seed);
         var w = new GgufWriter();
         var learned = Family.Rope is null;
-        int kv = learned ? Heads : HeadsKv, length = HeadLength ?? Embedding / Heads, q = length * Heads;
+        int kv = learned || Family.Encoder ? Heads : HeadsKv, length = HeadLength ?? Embedding / Heads, q = length * Heads;
         w.Add("general.architecture", Architecture);
         w.Add("general.name", "random weights");
         foreach (var (key, value) in Hyperparameters(kv))
             Add($"{Architecture}.{key}", value);
-        AddVocabulary(w);
+        if (Family.Encoder)
+            AddWordPieces(w);
+        else
+            AddVocabulary(w);
 
         Matrix("token_embd.weight", Embedding, Vocabulary);
         if (learned)
             Matrix("position_embd.weight", Embedding, Context, GgmlType.F32);
-        Norm(Family.OutputNorm);
+        if (Family.Encoder)
+        {
+            if (TokenTypes is { } type)
+                Matrix("token_types.weight", Embedding, 2, type);
+            Norm("token_embd_norm");
+        }
+        else
+        {
+            Norm(Family.OutputNorm);
+        }
         // libllama ties the output of any family but this.
         if (!TiedOutput || Architecture == "olmo2")
             Matrix("output.weight", Embedding, Vocabulary);
@@ -71,6 +84,8 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
             }
             if (norms.HasFlag(NormPlaces.After))
                 Norm(block + "post_attention_norm");
+            if (norms.HasFlag(NormPlaces.Sum))
+                Norm(block + "attn_output_norm");
             if (norms.HasFlag(NormPlaces.Before))
                 Norm(block + "ffn_norm");
             if (Family.Experts)
@@ -89,21 +104,23 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
             }
             if (norms.HasFlag(NormPlaces.After))
                 Norm(block + "post_ffw_norm");
+            if (norms.HasFlag(NormPlaces.Sum))
+                Norm(block + "layer_output_norm");
         }
         w.Write(path);
         return path;
 
         void Attention(string block)
         {
-            if (FusedQkv ?? Architecture is "gpt2" or "phi3")
+            if (FusedQkv ?? Architecture is "gpt2" or "phi3" or "nomic-bert")
             {
                 Biased(block + "attn_qkv", Embedding, q + (2 * kv * length), learned);
             }
             else
             {
-                Biased(block + "attn_q", Embedding, q, Architecture == "qwen2");
-                Biased(block + "attn_k", Embedding, kv * length, Architecture == "qwen2");
-                Biased(block + "attn_v", Embedding, kv * length, Architecture == "qwen2");
+                Biased(block + "attn_q", Embedding, q, Architecture is "qwen2" or "bert");
+                Biased(block + "attn_k", Embedding, kv * length, Architecture is "qwen2" or "bert");
+                Biased(block + "attn_v", Embedding, kv * length, Architecture is "qwen2" or "bert");
             }
             if (Family.QueryKeyNorm != QueryKeyNorm.None)
             {
@@ -161,6 +178,8 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
         };
         if (HeadLength is { } length)
             keys["attention.key_length"] = keys["attention.value_length"] = (uint)length;
+        if (Family.Encoder)
+            (keys["attention.causal"], keys["pooling_type"]) = (false, 1u);
         if (Family.Rope is not null)
             keys["rope.freq_base"] = 10000f;
         if (Family.Convolutions)
@@ -179,6 +198,27 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
                 keys[key] = value;
         }
         return keys;
+    }
+
+    // Word pieces: the letters and digits, at the beginning of a word and within it, and a few more.
+    private static void AddWordPieces(GgufWriter w)
+    {
+        List<string> tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+        var control = tokens.Count;
+        foreach (var piece in "abcdefghijklmnopqrstuvwxyz0123456789.,:;!?".Select(c => c.ToString()).Concat(["the", "ing", "er", "sky", "blue"]))
+            tokens.AddRange(["\u2581" + piece, piece]);
+        while (tokens.Count < Vocabulary)
+            tokens.Add($"[unused{tokens.Count}]");
+        w.Add("tokenizer.ggml.model", "bert");
+        w.Add("tokenizer.ggml.token_type_count", 2u);
+        w.AddArray("tokenizer.ggml.tokens", tokens);
+        w.AddArray<int>("tokenizer.ggml.token_type", [.. tokens.Select((_, i) => i < control ? 3 : 1)]);
+        w.Add("tokenizer.ggml.padding_token_id", 0u);
+        w.Add("tokenizer.ggml.unknown_token_id", 1u);
+        w.Add("tokenizer.ggml.bos_token_id", 2u);
+        w.Add("tokenizer.ggml.cls_token_id", 2u);
+        w.Add("tokenizer.ggml.seperator_token_id", 3u);
+        w.Add("tokenizer.ggml.mask_token_id", 4u);
     }
 
     // Byte-level BPE: the 256 bytes in GPT-2's spelling, one merge, two control tokens.
