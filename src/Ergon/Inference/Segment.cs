@@ -93,6 +93,9 @@ internal sealed class Segment : IDisposable
             _lowering.Result.Get(result);
     }
 
+    /// <summary>The tensors that hold a row for each cell, in the model's order.</summary>
+    public IEnumerable<Tensor> CellTensors => _cache.SelectMany(layer => new[] { layer.Keys, layer.Values });
+
     /// <summary>Overwrites cells of the cache with zeros.</summary>
     public void ClearCells(ReadOnlySpan<int> cells)
     {
