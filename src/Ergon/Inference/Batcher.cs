@@ -225,7 +225,7 @@ internal sealed class Batcher : IDisposable
         foreach (var generation in _running)
         {
             if (!generation.Ended && generation.PromptLeft.Length > 0 && count < _rows.Length)
-                Take(generation, generation.PromptLeft[..Math.Min(generation.PromptLeft.Length, _rows.Length - count)], ref count);
+                Take(generation, generation.NextChunk(_rows.Length - count), ref count);
         }
         return count;
     }

@@ -142,6 +142,12 @@ internal sealed class Engine : IDisposable
     public int WriteCells(int tensor, ReadOnlySpan<int> cells, ReadOnlySpan<byte> rows)
     {
         var (to, rowBytes) = (_cellTensors[tensor], (int)_cellTensors[tensor].Nb(1));
+        // Or the first pass that looks at them would clear them.
+        var extent = 0;
+        foreach (var cell in cells)
+            extent = Math.Max(extent, cell + 1);
+        foreach (var segment in _segments)
+            segment.ClearUpTo(extent);
         for (int i = 0, run; i < cells.Length; i += run)
         {
             run = Run(cells[i..]);

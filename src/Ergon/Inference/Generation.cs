@@ -80,6 +80,13 @@ internal sealed class Generation : IDisposable
     /// <summary>Tokens of the prompt that no pass has seen.</summary>
     public ReadOnlySpan<int> PromptLeft => _prompt.AsSpan(Next);
 
+    /// <summary>What of the prompt the next pass takes, at most <paramref name="rows"/>. Tokens generated before come one by one, as they did.</summary>
+    public ReadOnlySpan<int> NextChunk(int rows)
+    {
+        var prompt = _prompt.Length - _before - Next;
+        return PromptLeft[..Math.Min(rows, prompt > 0 ? prompt : 1)];
+    }
+
     private int RoomLeft { get; set; }
 
     /// <summary>Notes that a pass with rows of this generation is about to run.</summary>

@@ -23,12 +23,15 @@ public sealed class SessionStateTests : IDisposable
         ErgonModel.Load(path, new ModelOptions { Threads = 1, ContextLength = context, MaxSequences = 3, KvType = type });
 
     [Theory]
-    [InlineData(KvCacheType.F16)]
-    [InlineData(KvCacheType.Q8_0)]
-    [InlineData(KvCacheType.Q4_0)]
-    public async Task A_restored_session_goes_on_with_the_same_tokens_in_another_engine_and_other_cells(KvCacheType type)
+    [InlineData("llama", KvCacheType.F16)]
+    [InlineData("llama", KvCacheType.Q8_0)]
+    [InlineData("llama", KvCacheType.Q4_0)]
+    [InlineData("gemma3", KvCacheType.F16)]
+    [InlineData("lfm2", KvCacheType.F16)]
+    public async Task A_restored_session_goes_on_with_the_same_tokens_in_another_engine_and_other_cells(string architecture, KvCacheType type)
     {
-        using var model = Load(_path, type);
+        var path = new RandomModel(architecture, GgmlType.F32).Write(_folder.Path);
+        using var model = Load(path, type);
         using var session = model.CreateSession();
         int[] prompt = [.. model.Tokenizer.Tokenize(new string('q', 90) + " of the session")];
         int[] history = [.. prompt, .. await Run(session, prompt, 20)];
@@ -43,7 +46,7 @@ public sealed class SessionStateTests : IDisposable
         Assert.Equal(expected, await Run(restored, history, 40));
         Assert.Equal(history.Length - 1, restored.Statistics!.ReusedTokens);
 
-        using var other = Load(_path, type, context: 512);
+        using var other = Load(path, type, context: 512);
         using var there = await other.RestoreSessionAsync(new MemoryStream(saved));
         Assert.Equal(expected, await Run(there, history, 40));
     }
