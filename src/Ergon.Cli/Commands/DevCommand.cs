@@ -1,7 +1,9 @@
+using System.CommandLine;
 using Ergon.Cli.Bench;
 using Ergon.Inference;
 using Ergon.Models;
 using Ergon.Models.Gguf;
+using Ergon.Runtime.Workers;
 
 namespace Ergon.Cli.Commands;
 
@@ -13,6 +15,7 @@ internal static class DevCommand
 
     public static Verb Create(Terminal terminal) => new("dev", "Tools for working on Ergon itself", "ls *.gguf | ergon dev probe")
     {
+        CreateWorker(), WorkerBench.Create(terminal),
         // Native code may end the process on a bad file: the benchmark that mutates files watches this one from outside.
         new Verb("probe", "Read model paths from stdin, run or embed two tokens with each, print ok, refused or bug", "ls *.gguf | ergon dev probe")
             .Does(async (_, cancellation) =>
@@ -27,6 +30,24 @@ internal static class DevCommand
         RandomModelCommand.Create(terminal),
         FirstToken.CreateVerb(terminal),
     };
+
+    // The process that a WorkerHost starts: bytes on stdin and stdout, so nothing else may use the two.
+    private static Verb CreateWorker()
+    {
+        var faults = new Option<bool>("--faults") { Description = "Obey requests to fail, for tests" };
+        var worker = new Verb("worker", "Serve a model to the process that holds stdin and stdout", "ergon dev worker")
+        {
+            faults,
+        };
+        return worker.Does(async (parsed, _) =>
+        {
+            // Ctrl-C reaches the whole process group: the host decides, and closing stdin is its word.
+            await using var input = Console.OpenStandardInput();
+            await using var output = Console.OpenStandardOutput();
+            await Worker.RunAsync(input, output, parsed.GetValue(faults));
+            return Exit.Ok;
+        });
+    }
 
     private static async Task<string> ProbeAsync(string path, CancellationToken cancellation)
     {

@@ -147,6 +147,8 @@ internal static unsafe partial class LlamaApi
     // Samplers
     [LibraryImport(Lib)] internal static partial nint llama_sampler_chain_init(llama_sampler_chain_params @params);
     [LibraryImport(Lib)] internal static partial void llama_sampler_chain_add(nint chain, nint sampler);
+    [LibraryImport(Lib)] internal static partial nint llama_sampler_chain_remove(nint chain, int i);
+    [LibraryImport(Lib)] internal static partial int llama_sampler_chain_n(nint chain);
     [LibraryImport(Lib)] internal static partial void llama_sampler_free(nint sampler);
     [LibraryImport(Lib)] internal static partial void llama_sampler_accept(nint sampler, int token);
     [LibraryImport(Lib)] internal static partial void llama_sampler_apply(nint sampler, llama_token_data_array* candidates);

@@ -11,6 +11,8 @@ internal sealed unsafe class SamplerChain : SafeHandle
 {
     private readonly Vocabulary _vocabulary;
     private readonly LlamaModel _model;
+    private (uint Seed, (float Probability, float Threshold)? Xtc, float Temperature)? _draw;
+    private int _fixed;
 
     public SamplerChain(Vocabulary vocabulary) : base(0, ownsHandle: true)
     {
@@ -57,8 +59,6 @@ internal sealed unsafe class SamplerChain : SafeHandle
 
     public SamplerChain MinP(float p) => Add(LlamaApi.llama_sampler_init_min_p(p, 1));
 
-    public SamplerChain Xtc(float probability, float threshold, uint seed) => Add(LlamaApi.llama_sampler_init_xtc(probability, threshold, 1, seed));
-
     public SamplerChain Temperature(float t) => Add(LlamaApi.llama_sampler_init_temp(t));
 
     public SamplerChain Mirostat(uint seed, float tau, float eta) => Add(LlamaApi.llama_sampler_init_mirostat(_vocabulary.Count, seed, tau, eta, 100));
@@ -67,7 +67,39 @@ internal sealed unsafe class SamplerChain : SafeHandle
 
     public SamplerChain Greedy() => Add(LlamaApi.llama_sampler_init_greedy());
 
-    public SamplerChain Draw(uint seed) => Add(LlamaApi.llama_sampler_init_dist(seed));
+    /// <summary>Ends the chain with a draw, seeded anew for each token: <see cref="BeginDraw"/>.</summary>
+    public SamplerChain Draw(uint seed, (float Probability, float Threshold)? xtc, float temperature)
+    {
+        _draw = (seed, xtc, temperature);
+        _fixed = LlamaApi.llama_sampler_chain_n(handle);
+        BeginDraw(0);
+        return this;
+    }
+
+    /// <summary>
+    /// Prepares the draw of token <paramref name="index"/> of a generation. What it draws follows from seed and
+    /// index alone: libllama's generators cannot be saved or advanced, and a generation that is resumed in
+    /// another process must draw as if it had never stopped. A chain that does not draw is left as it is.
+    /// </summary>
+    public void BeginDraw(int index)
+    {
+        if (_draw is not var (seed, xtc, temperature))
+            return;
+        for (var i = LlamaApi.llama_sampler_chain_n(handle) - 1; i >= _fixed; i--)
+            LlamaApi.llama_sampler_free(LlamaApi.llama_sampler_chain_remove(handle, i));
+        // The finalizer of SplitMix64: neighbouring seeds and indices give unrelated generators.
+        var mixed = ((ulong)seed << 32) + (uint)index + 0x9e3779b97f4a7c15;
+        mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9;
+        mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111eb;
+        mixed ^= mixed >> 31;
+        if (xtc is var (probability, threshold))
+            Add(LlamaApi.llama_sampler_init_xtc(probability, threshold, 1, Seed(mixed >> 32)));
+        Add(LlamaApi.llama_sampler_init_temp(temperature));
+        Add(LlamaApi.llama_sampler_init_dist(Seed(mixed)));
+
+        // Of all ones libllama makes a seed of its own.
+        static uint Seed(ulong bits) => (uint)bits & ~1u;
+    }
 
     /// <summary>Chooses a token; -1 when no candidate is possible.</summary>
     /// <param name="logits">[n_vocab].</param>

@@ -33,6 +33,9 @@ internal sealed class Batcher : IDisposable
         _candidates = new Candidates(_engine.Model.VocabularySize);
     }
 
+    /// <summary>Sequences that keep what they have even when the cache is full; for the engine's thread alone.</summary>
+    public HashSet<int> Held { get; } = [];
+
     /// <summary>Runs <paramref name="action"/> between two passes, on the engine's thread.</summary>
     public Task<T> InvokeAsync<T>(Func<Engine, T> action)
     {
@@ -67,7 +70,12 @@ internal sealed class Batcher : IDisposable
     }
 
     /// <summary>Starts a generation, whose tokens appear in its channel.</summary>
-    public void Start(Generation generation) => Post(() => _running.Add(generation));
+    public void Start(Generation generation) => Post(() =>
+    {
+        _running.Add(generation);
+        // One that is resumed may have had its last token.
+        generation.EndIfComplete();
+    });
 
     private void Post(Action action)
     {
@@ -183,7 +191,7 @@ internal sealed class Batcher : IDisposable
     {
         var busy = _running.Select(g => g.Sequence).ToHashSet();
         var idle = Enumerable.Range(0, _engine.Cells.MaxSequences)
-            .Where(s => _engine.Cells.IsOpen(s) && !busy.Contains(s) && _engine.Cells.Length(s) > 0)
+            .Where(s => _engine.Cells.IsOpen(s) && !busy.Contains(s) && !Held.Contains(s) && _engine.Cells.Length(s) > 0)
             .OrderBy(s => _lastUse.GetValueOrDefault(s))
             .ToArray();
         if (idle.Length == 0)
@@ -217,7 +225,7 @@ internal sealed class Batcher : IDisposable
         foreach (var generation in _running)
         {
             if (!generation.Ended && generation.PromptLeft.Length > 0 && count < _rows.Length)
-                Take(generation, generation.PromptLeft[..Math.Min(generation.PromptLeft.Length, _rows.Length - count)], ref count);
+                Take(generation, generation.NextChunk(_rows.Length - count), ref count);
         }
         return count;
     }

@@ -12,6 +12,11 @@ namespace Ergon.Inference;
 /// <param name="Cpus">Logical CPUs to stay on; <see langword="null"/> leaves the choice to the system.</param>
 internal sealed record Placement(NativeDevice Device, LayerRange Layers, int Threads, int[]? Cpus = null);
 
+/// <summary>One tensor of the KV cache.</summary>
+/// <param name="Type">How its values are stored.</param>
+/// <param name="RowBytes">What it holds for one cell.</param>
+internal readonly record struct CellTensor(GgmlType Type, int RowBytes);
+
 /// <summary>
 /// The forward pass of a model over many sequences. A pass appends rows to sequences and gives the logits of
 /// the rows that want them. Not thread-safe: one thread makes all calls, because it becomes a worker of the
@@ -25,6 +30,7 @@ internal sealed class Engine : IDisposable
     private readonly List<Segment> _segments = [];
     private readonly Pass _pass;
     private readonly float[] _residual;
+    private readonly Tensor[] _cellTensors;
     private float[] _result = [];
 
     /// <param name="model">The model.</param>
@@ -45,6 +51,7 @@ internal sealed class Engine : IDisposable
         {
             foreach (var (device, layers, threads, cpus) in placements)
                 _segments.Add(new Segment(model, new Backend(device, threads, cpus), layers, cells, cacheType, progress, cancellation));
+            _cellTensors = [.. _segments.SelectMany(segment => segment.CellTensors)];
         }
         catch
         {
@@ -112,6 +119,50 @@ internal sealed class Engine : IDisposable
         foreach (var segment in _segments)
             segment.ClearCells(own);
         Cells.Truncate(sequence, 0);
+    }
+
+    /// <summary>What each cell holds, tensor by tensor, in the model's order.</summary>
+    public CellTensor[] CellLayout() => [.. _cellTensors.Select(t => new CellTensor(t.Type, (int)t.Nb(1)))];
+
+    /// <summary>Copies rows of a tensor of <see cref="CellLayout"/> out of the cache.</summary>
+    /// <returns>How many.</returns>
+    public int ReadCells(int tensor, ReadOnlySpan<int> cells, Span<byte> rows)
+    {
+        var (from, rowBytes) = (_cellTensors[tensor], (int)_cellTensors[tensor].Nb(1));
+        for (int i = 0, run; i < cells.Length; i += run)
+        {
+            run = Run(cells[i..]);
+            from.Get(rows.Slice(i * rowBytes, run * rowBytes), (long)cells[i] * rowBytes);
+        }
+        return cells.Length;
+    }
+
+    /// <summary>Copies rows into a tensor of <see cref="CellLayout"/>.</summary>
+    /// <returns>How many.</returns>
+    public int WriteCells(int tensor, ReadOnlySpan<int> cells, ReadOnlySpan<byte> rows)
+    {
+        var (to, rowBytes) = (_cellTensors[tensor], (int)_cellTensors[tensor].Nb(1));
+        // Or the first pass that looks at them would clear them.
+        var extent = 0;
+        foreach (var cell in cells)
+            extent = Math.Max(extent, cell + 1);
+        foreach (var segment in _segments)
+            segment.ClearUpTo(extent);
+        for (int i = 0, run; i < cells.Length; i += run)
+        {
+            run = Run(cells[i..]);
+            to.Set(rows.Slice(i * rowBytes, run * rowBytes), (long)cells[i] * rowBytes);
+        }
+        return cells.Length;
+    }
+
+    // Neighbours go in one copy, which on a GPU is one synchronisation.
+    private static int Run(ReadOnlySpan<int> cells)
+    {
+        var run = 1;
+        while (run < cells.Length && cells[run] == cells[0] + run)
+            run++;
+        return run;
     }
 
     /// <summary>Whether every value is a finite number.</summary>

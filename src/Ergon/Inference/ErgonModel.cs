@@ -28,6 +28,7 @@ public sealed partial class ErgonModel : IDisposable
 
     private readonly Batcher _batcher;
     private readonly Lazy<ChatTemplate?> _template;
+    private readonly Lazy<byte[]> _fingerprint;
 
     private ErgonModel(ModelDescription description, Tokenizer tokenizer, Batcher batcher, ModelOptions options, int context, string device, int threads, TimeSpan loadTime)
     {
@@ -39,6 +40,8 @@ public sealed partial class ErgonModel : IDisposable
         Threads = threads;
         LoadTime = loadTime;
         MaxSequences = options.MaxSequences;
+        KvType = options.KvType;
+        _fingerprint = new Lazy<byte[]>(description.File.Fingerprint);
         // A template is parsed when it is needed: a model with a bad one still completes text.
         _template = new Lazy<ChatTemplate?>(() => description.File.FindString("tokenizer.chat_template") is { } source ? ChatTemplate.Parse(source) : null);
     }
@@ -147,6 +150,22 @@ public sealed partial class ErgonModel : IDisposable
     /// <summary>Opens an empty session.</summary>
     /// <exception cref="ErgonException">As many sessions are open as the model was loaded for.</exception>
     public Session CreateSession() => Session.OpenAsync(this, _batcher).GetAwaiter().GetResult();
+
+    /// <summary>Opens a session with what <see cref="Session.SaveAsync"/> wrote: what that one had computed need not be computed again.</summary>
+    /// <param name="source">The bytes, saved from the same model with the same kind of cache, on whatever device; read to their end, no further.</param>
+    /// <param name="cancellation">Stops restoring.</param>
+    /// <exception cref="ErgonException">The bytes are of another model, cache or version, or damaged, or do not fit; nothing is changed then.</exception>
+    public async Task<Session> RestoreSessionAsync(Stream source, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return await Session.RestoreAsync(this, _batcher, source, cancellation).ConfigureAwait(false);
+    }
+
+    /// <summary>How keys and values are stored.</summary>
+    internal KvCacheType KvType { get; }
+
+    /// <summary>Tells this model from others.</summary>
+    internal ReadOnlySpan<byte> Fingerprint => _fingerprint.Value;
 
     /// <summary>Runs <paramref name="action"/> on the engine's thread, between two passes.</summary>
     internal Task<T> InvokeAsync<T>(Func<Engine, T> action) => _batcher.InvokeAsync(action);

@@ -12,7 +12,8 @@ internal sealed class Generation : IDisposable
     private readonly Func<int, bool> _isEnd;
     private readonly Channel<GeneratedToken> _tokens = Channel.CreateUnbounded<GeneratedToken>(new() { SingleReader = true, SingleWriter = true });
     private readonly long _began;
-    private readonly int[] _prompt;
+    private readonly int[] _prompt; // and the tokens generated before
+    private readonly int _before;
     private readonly int _reused;
     private long _firstToken;
     private long _lastToken;
@@ -20,26 +21,42 @@ internal sealed class Generation : IDisposable
     private int _completed;
 
     /// <param name="sequence">The sequence of the engine that it extends.</param>
-    /// <param name="prompt">The whole prompt.</param>
+    /// <param name="prompt">The whole prompt, and after it what was generated before.</param>
+    /// <param name="before">How many of its last tokens those are.</param>
     /// <param name="reused">How many of its first tokens are in the cache.</param>
     /// <param name="options">What to generate.</param>
     /// <param name="model">Whose vocabulary and context.</param>
     /// <param name="began">When it was asked for, a timestamp of <see cref="Stopwatch"/>.</param>
     /// <param name="cancellation">Ends it between two passes.</param>
-    public Generation(int sequence, int[] prompt, int reused, GenerationOptions options, ErgonModel model, long began, CancellationToken cancellation)
+    public Generation(int sequence, int[] prompt, int before, int reused, GenerationOptions options, ErgonModel model, long began, CancellationToken cancellation)
     {
         _began = began;
         Sequence = sequence;
         _prompt = prompt;
+        _before = before;
         _reused = reused;
         _options = options;
         Cancellation = cancellation;
         _isEnd = options.IgnoreEndOfGeneration ? _ => false : model.Tokenizer.IsEndOfGeneration;
         _sampler = new TokenSampler(model.Tokenizer.Vocabulary, options.Sampling, model.ContextLength);
-        _sampler.AcceptPrompt(prompt);
         _text = new TextStream(model.Tokenizer.Vocabulary, options.StopSequences);
         Next = reused;
-        RoomLeft = model.ContextLength - prompt.Length;
+        RoomLeft = model.ContextLength - (prompt.Length - before);
+        try
+        {
+            _sampler.AcceptPrompt(prompt.AsSpan(..^before));
+            foreach (var token in prompt.AsSpan(^before..))
+            {
+                _sampler.AcceptGenerated(token);
+                _completed++;
+                _text.Append(token);
+            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     public int Sequence { get; }
@@ -63,6 +80,13 @@ internal sealed class Generation : IDisposable
     /// <summary>Tokens of the prompt that no pass has seen.</summary>
     public ReadOnlySpan<int> PromptLeft => _prompt.AsSpan(Next);
 
+    /// <summary>What of the prompt the next pass takes, at most <paramref name="rows"/>. Tokens generated before come one by one, as they did.</summary>
+    public ReadOnlySpan<int> NextChunk(int rows)
+    {
+        var prompt = _prompt.Length - _before - Next;
+        return PromptLeft[..Math.Min(rows, prompt > 0 ? prompt : 1)];
+    }
+
     private int RoomLeft { get; set; }
 
     /// <summary>Notes that a pass with rows of this generation is about to run.</summary>
@@ -84,7 +108,7 @@ internal sealed class Generation : IDisposable
             return;
         }
         _lastToken = Stopwatch.GetTimestamp();
-        if (_completed++ == 0)
+        if (_completed++ == _before)
             _firstToken = _lastToken;
         if (_isEnd(token))
         {
@@ -93,6 +117,12 @@ internal sealed class Generation : IDisposable
         }
         _tokens.Writer.TryWrite(new GeneratedToken(token, _text.Append(token)));
         Pending = token;
+        EndIfComplete();
+    }
+
+    /// <summary>Ends it where what is generated already is all that was asked for.</summary>
+    public void EndIfComplete()
+    {
         // The token itself needs a place before another can follow it.
         if (_text.Stopped)
             End(FinishReason.Stop);
@@ -107,8 +137,8 @@ internal sealed class Generation : IDisposable
         if (_text.Finish() is { Length: > 0 } rest)
             _tokens.Writer.TryWrite(new GeneratedToken(-1, rest));
         var promptEnd = _firstToken == 0 ? Stopwatch.GetTimestamp() : _firstToken;
-        Statistics = new GenerationStatistics(_prompt.Length, _reused, _completed, reason, _firstToken == 0 ? null : Stopwatch.GetElapsedTime(_began, _firstToken),
-            _promptBegan == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_promptBegan, promptEnd), _completed > 1 ? Stopwatch.GetElapsedTime(_firstToken, _lastToken) : TimeSpan.Zero);
+        Statistics = new GenerationStatistics(_prompt.Length - _before, Math.Min(_reused, _prompt.Length - _before), _completed, reason, _firstToken == 0 ? null : Stopwatch.GetElapsedTime(_began, _firstToken),
+            _promptBegan == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_promptBegan, promptEnd), _completed > _before + 1 ? Stopwatch.GetElapsedTime(_firstToken, _lastToken) : TimeSpan.Zero);
         _tokens.Writer.TryComplete();
     }
 

@@ -94,6 +94,9 @@ internal sealed class Segment : IDisposable
             _lowering.Result.Get(result);
     }
 
+    /// <summary>The tensors that hold a row for each cell, in the model's order.</summary>
+    public IEnumerable<Tensor> CellTensors => _cache.SelectMany(layer => layer.Tensors);
+
     /// <summary>Overwrites cells of the cache with zeros.</summary>
     public void ClearCells(ReadOnlySpan<int> cells)
     {
@@ -107,7 +110,7 @@ internal sealed class Segment : IDisposable
 
     // Cells that were never written are masked, but 0 times NaN is NaN where masked products are computed too.
     // The host's are cleared when attention first looks at them: until then they take no resident memory.
-    private void ClearUpTo(int extent)
+    public void ClearUpTo(int extent)
     {
         if (extent <= _cellsCleared)
             return;

@@ -24,6 +24,9 @@ public sealed class Session : IDisposable
     /// <summary>Counts and times of the last generation; <see langword="null"/> before the first ends, while one runs, and after one failed.</summary>
     public GenerationStatistics? Statistics { get; private set; }
 
+    /// <summary>The last prompt and what was generated after it.</summary>
+    internal IReadOnlyList<int> Tokens => _tokens;
+
     /// <summary>How many first tokens of a prompt are those this session ended with.</summary>
     internal int CommonPrefix(IReadOnlyList<int> prompt) => _tokens.Zip(prompt).TakeWhile(pair => pair.First == pair.Second).Count();
 
@@ -55,6 +58,60 @@ public sealed class Session : IDisposable
         }
     }
 
+    internal static async Task<Session> RestoreAsync(ErgonModel model, Batcher batcher, Stream source, CancellationToken cancellation)
+    {
+        var session = await OpenAsync(model, batcher).ConfigureAwait(false);
+        var sequence = session._sequence;
+        try
+        {
+            session._tokens.AddRange(await SessionState.ReadAsync(source, model, Reserve, cancellation).ConfigureAwait(false));
+            batcher.TryPost(_ => batcher.Held.Remove(sequence));
+            return session;
+        }
+        catch
+        {
+            batcher.TryPost(engine =>
+            {
+                batcher.Held.Remove(sequence);
+                engine.Discard(sequence);
+            });
+            session.Dispose();
+            throw;
+        }
+
+        Task<int[]> Reserve(int count) => batcher.InvokeAsync(engine =>
+        {
+            if (!engine.Cells.TryAppend(sequence, count))
+                throw new ErgonException($"The saved session has {count} tokens, but only {engine.Cells.Free} of the cache's {engine.Cells.Capacity} positions are free; dispose other sessions, or load the model with a larger CacheLength.");
+            batcher.Held.Add(sequence);
+            return engine.Cells.Cells(sequence).ToArray();
+        });
+    }
+
+    /// <summary>Writes what this session has computed, to go on from there in another engine or process: <see cref="ErgonModel.RestoreSessionAsync"/>.</summary>
+    /// <param name="destination">Gets the tokens' ids, keys and values, about as many bytes as they take in the cache.</param>
+    /// <param name="cancellation">Stops writing, which leaves an incomplete stream.</param>
+    /// <exception cref="InvalidOperationException">A generation is running.</exception>
+    public async Task SaveAsync(Stream destination, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(destination);
+        Enter();
+        try
+        {
+            var cells = await _batcher.InvokeAsync(engine =>
+            {
+                _batcher.Held.Add(_sequence);
+                return engine.Cells.Cells(_sequence).ToArray();
+            }).ConfigureAwait(false);
+            await SessionState.WriteAsync(destination, _model, _tokens[..cells.Length].ToArray(), cells, cancellation).ConfigureAwait(false);
+        }
+        finally
+        {
+            _batcher.TryPost(_ => _batcher.Held.Remove(_sequence));
+            Leave();
+        }
+    }
+
     /// <summary>Generates after a prompt.</summary>
     /// <param name="prompt">The whole prompt, what was said before included; token ids of the model's vocabulary.</param>
     /// <param name="options">What to generate; <see langword="null"/> for greedy tokens up to the end of the answer or of the context.</param>
@@ -62,12 +119,21 @@ public sealed class Session : IDisposable
     /// <exception cref="ErgonException">The prompt is empty or does not fit, an option is out of range, or the model failed.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled; <see cref="Statistics"/> tell what was done.</exception>
     /// <exception cref="InvalidOperationException">Another generation of this session is running.</exception>
-    public async IAsyncEnumerable<GeneratedToken> GenerateAsync(IReadOnlyList<int> prompt, GenerationOptions? options = null, [EnumeratorCancellation] CancellationToken cancellation = default)
+    public IAsyncEnumerable<GeneratedToken> GenerateAsync(IReadOnlyList<int> prompt, GenerationOptions? options = null, CancellationToken cancellation = default) =>
+        ResumeAsync(prompt, [], options ?? new GenerationOptions(), cancellation);
+
+    /// <summary>Goes on with a generation of which the first tokens are known, as if it had just produced them.</summary>
+    /// <param name="prompt">As for <see cref="GenerateAsync"/>.</param>
+    /// <param name="generated">The tokens that it gave, which are not given again; their text is not either.</param>
+    /// <param name="options">As they were, the seed included; mirostat, which learns from logits, begins anew.</param>
+    /// <param name="cancellation">Ends the generation between two passes.</param>
+    internal async IAsyncEnumerable<GeneratedToken> ResumeAsync(IReadOnlyList<int> prompt, IReadOnlyList<int> generated, GenerationOptions options, [EnumeratorCancellation] CancellationToken cancellation = default)
     {
         var began = Stopwatch.GetTimestamp();
-        options ??= new GenerationOptions();
         options.Validate(_model.Description.VocabularySize);
         Validate(prompt);
+        if (generated.Any(t => (uint)t >= (uint)_model.Description.VocabularySize))
+            throw new ErgonException("A token that was generated before is not in the vocabulary.");
         Enter();
         Statistics = null;
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation, _disposing.Token);
@@ -75,16 +141,17 @@ public sealed class Session : IDisposable
         try
         {
             // The last token is computed anew in any case: its logits are what the answer begins with.
-            var common = CommonPrefix(prompt);
+            int[] known = [.. prompt, .. generated];
+            var common = CommonPrefix(known);
             var reused = await _batcher.InvokeAsync(engine =>
             {
-                var kept = Math.Min(Math.Min(common, prompt.Count - 1), engine.Cells.Length(_sequence));
+                var kept = Math.Min(Math.Min(common, known.Length - 1), engine.Cells.Length(_sequence));
                 engine.Cells.Truncate(_sequence, kept);
                 return kept;
             }).ConfigureAwait(false);
             _tokens.Clear();
-            _tokens.AddRange(prompt);
-            var starting = new Generation(_sequence, [.. prompt], reused, options, _model, began, stop.Token);
+            _tokens.AddRange(known);
+            var starting = new Generation(_sequence, known, generated.Count, reused, options, _model, began, stop.Token);
             try
             {
                 _batcher.Start(starting);

@@ -11,6 +11,7 @@ internal sealed class TokenSampler : IDisposable
     private readonly SamplerChain? _chain;
     private readonly GrammarSampler? _grammar;
     private readonly bool _learns;
+    private int _generated;
 
     public TokenSampler(Vocabulary vocabulary, SamplingOptions options, int contextLength)
     {
@@ -38,6 +39,7 @@ internal sealed class TokenSampler : IDisposable
         // Testing one token is cheap and narrowing the whole vocabulary is not, so the grammar is
         // asked about the free choice first, and a second draw is made only where it refuses, as
         // llama.cpp does. Mirostat learns from each draw, so there the narrowing comes first.
+        _chain?.BeginDraw(_generated);
         var token = _chain is null ? IndexOfMax(logits) : _learns && _grammar is not null ? -1 : _chain.Sample(logits, candidates);
         if (_grammar is not null && (token < 0 || !_grammar.Allows(token)))
         {
@@ -45,9 +47,24 @@ internal sealed class TokenSampler : IDisposable
             if (token < 0)
                 return null;
         }
+        Accept(token);
+        return token;
+    }
+
+    /// <summary>Goes on as if the sampler had just chosen <paramref name="token"/>. Mirostat alone does not: it learns from logits.</summary>
+    /// <exception cref="ErgonException">The grammar does not allow it here.</exception>
+    public void AcceptGenerated(int token)
+    {
+        if (_grammar is not null && !_grammar.Allows(token))
+            throw new ErgonException("The grammar does not allow what was generated before; the two do not belong together.");
+        Accept(token);
+    }
+
+    private void Accept(int token)
+    {
+        _generated++;
         _chain?.Accept(token);
         _grammar?.Accept(token);
-        return token;
     }
 
     /// <summary>Tells the penalties about a prompt's tokens.</summary>
@@ -87,9 +104,7 @@ internal sealed class TokenSampler : IDisposable
             chain.TopP(o.TopP);
         if (o.MinP > 0)
             chain.MinP(o.MinP);
-        if (o.Xtc is { Probability: > 0 } xtc)
-            chain.Xtc(xtc.Probability, xtc.Threshold, seed);
-        return chain.Temperature(o.Temperature).Draw(seed);
+        return chain.Draw(seed, o.Xtc is { Probability: > 0 } xtc ? (xtc.Probability, xtc.Threshold) : null, o.Temperature);
 
         // Native code allocates as much as it is told to look back.
         int LookBack(int tokens) => tokens < 0 ? contextLength : Math.Min(tokens, contextLength);
