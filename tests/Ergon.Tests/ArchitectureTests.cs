@@ -8,11 +8,15 @@ public sealed class ArchitectureTests
 {
     private static readonly Dictionary<string, string[]> MayUse = new()
     {
-        ["Ergon.Models"] = [],
-        ["Ergon.Devices"] = [],
-        ["Ergon.Inference"] = ["Ergon.Models", "Ergon.Devices"],
-        ["Ergon.Reasoning"] = ["Ergon.Inference", "Ergon.Models"],
-        ["Ergon.Runtime"] = ["Ergon.Inference", "Ergon.Models", "Ergon.Devices", "Ergon.Reasoning"],
+        ["Ergon.Units"] = [],
+        ["Ergon.Models"] = ["Ergon.Units"],
+        ["Ergon.Devices"] = ["Ergon.Units"],
+        ["Ergon.Inference"] = ["Ergon.Units", "Ergon.Models", "Ergon.Devices"],
+        ["Ergon.Cost"] = ["Ergon.Units", "Ergon.Models", "Ergon.Devices"],
+        ["Ergon.Energy"] = ["Ergon.Units", "Ergon.Devices", "Ergon.Cost"],
+        ["Ergon.Simulation"] = ["Ergon.Units", "Ergon.Cost", "Ergon.Devices"],
+        ["Ergon.Reasoning"] = ["Ergon.Units", "Ergon.Inference", "Ergon.Models"],
+        ["Ergon.Runtime"] = ["Ergon.Units", "Ergon.Inference", "Ergon.Models", "Ergon.Devices", "Ergon.Cost", "Ergon.Energy", "Ergon.Simulation", "Ergon.Reasoning"],
     };
 
     [Fact]
