@@ -16,7 +16,7 @@ internal interface IContender
 }
 
 /// <summary>Ergon's engine, called on its own thread.</summary>
-internal sealed class ErgonContender(Engine engine) : IContender
+internal sealed class ErgonContender(IEngine engine) : IContender
 {
     private readonly PassRow[] _rows = new PassRow[Engine.MaxRows];
 

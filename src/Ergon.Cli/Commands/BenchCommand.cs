@@ -78,10 +78,10 @@ internal static class BenchCommand
     }
 
     // On the engine's thread: libllama shares its pool, whose first worker is the calling thread.
-    private static List<BenchResult> Rates(Engine engine, ErgonModel loaded, string path, bool compares, Workload[] workloads, Effort effort, Action<BenchResult, bool> progress, CancellationToken cancellation)
+    private static List<BenchResult> Rates(IEngine engine, ErgonModel loaded, string path, bool compares, Workload[] workloads, Effort effort, Action<BenchResult, bool> progress, CancellationToken cancellation)
     {
         using var llama = compares ? LlamaModel.Load(path, vocabularyOnly: false) : null;
-        using var context = llama is null ? null : new LlamaContext(llama, engine.Cells.Capacity, loaded.Threads, engine.Backends.First(), loaded.MaxSequences);
+        using var context = llama is null ? null : new LlamaContext(llama, engine.Cells.Capacity, loaded.Threads, (engine as Engine)?.Backends.First(), loaded.MaxSequences);
         var ours = new ErgonContender(engine);
         var theirs = context is null ? null : new LlamaContender(context);
         var results = new List<BenchResult>();

@@ -10,7 +10,7 @@ namespace Ergon.Inference;
 /// </summary>
 internal sealed class Batcher : IDisposable
 {
-    private readonly Engine _engine;
+    private readonly IEngine _engine;
     private readonly Candidates _candidates;
     private readonly ConcurrentQueue<Action> _work = new();
     private readonly SemaphoreSlim _wake = new(0);
@@ -24,20 +24,20 @@ internal sealed class Batcher : IDisposable
     private volatile bool _stopping;
 
     /// <param name="open">Opens the engine, on the thread that will use it; the batcher owns it.</param>
-    public Batcher(Func<Engine> open)
+    public Batcher(Func<IEngine> open)
     {
-        var opened = new TaskCompletionSource<Engine>();
+        var opened = new TaskCompletionSource<IEngine>();
         _thread = new Thread(() => Loop(open, opened)) { IsBackground = true, Name = "ergon engine" };
         _thread.Start();
         _engine = opened.Task.GetAwaiter().GetResult();
-        _candidates = new Candidates(_engine.Model.VocabularySize);
+        _candidates = new Candidates(_engine.VocabularySize);
     }
 
     /// <summary>Sequences that keep what they have even when the cache is full; for the engine's thread alone.</summary>
     public HashSet<int> Held { get; } = [];
 
     /// <summary>Runs <paramref name="action"/> between two passes, on the engine's thread.</summary>
-    public Task<T> InvokeAsync<T>(Func<Engine, T> action)
+    public Task<T> InvokeAsync<T>(Func<IEngine, T> action)
     {
         var done = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
         Post(() =>
@@ -57,7 +57,7 @@ internal sealed class Batcher : IDisposable
     }
 
     /// <summary>Runs <paramref name="action"/> between two passes unless the engine is gone, and does not wait.</summary>
-    public void TryPost(Action<Engine> action)
+    public void TryPost(Action<IEngine> action)
     {
         try
         {
@@ -88,9 +88,9 @@ internal sealed class Batcher : IDisposable
         _wake.Release();
     }
 
-    private void Loop(Func<Engine> open, TaskCompletionSource<Engine> opened)
+    private void Loop(Func<IEngine> open, TaskCompletionSource<IEngine> opened)
     {
-        Engine engine;
+        IEngine engine;
         try
         {
             engine = open();
@@ -152,7 +152,7 @@ internal sealed class Batcher : IDisposable
             }
         }
         _passes++;
-        var vocabulary = _engine.Model.VocabularySize;
+        var vocabulary = _engine.VocabularySize;
         foreach (var (generation, rows) in _inPass)
         {
             _lastUse[generation.Sequence] = _passes;

@@ -17,12 +17,8 @@ internal sealed record Placement(NativeDevice Device, LayerRange Layers, int Thr
 /// <param name="RowBytes">What it holds for one cell.</param>
 internal readonly record struct CellTensor(GgmlType Type, int RowBytes);
 
-/// <summary>
-/// The forward pass of a model over many sequences. A pass appends rows to sequences and gives the logits of
-/// the rows that want them. Not thread-safe: one thread makes all calls, because it becomes a worker of the
-/// CPU's thread pool.
-/// </summary>
-internal sealed class Engine : IDisposable
+/// <summary>Ergon's own forward pass of a model over many sequences, on one device or several.</summary>
+internal sealed class Engine : IEngine
 {
     /// <summary>Rows a pass can have; more are several passes. llama.cpp's <c>n_ubatch</c>, which bit-identical results depend on.</summary>
     public const int MaxRows = 512;
@@ -68,11 +64,12 @@ internal sealed class Engine : IDisposable
     /// <summary>The sequences and their cells.</summary>
     public KvCells Cells { get; }
 
-    /// <summary>Appends rows and computes them.</summary>
-    /// <param name="rows">1 to <see cref="MaxRows"/> rows; those of one sequence stand together, in order.</param>
-    /// <param name="logits">[n_vocab] for each row that wanted them, in order; valid until the next pass.</param>
-    /// <returns>False, with nothing changed, when the cache has not enough free cells.</returns>
-    /// <exception cref="NativeException">A device failed; the sequences are as before.</exception>
+    IKvCache IEngine.Cells => Cells;
+
+    /// <inheritdoc/>
+    public int VocabularySize => Model.VocabularySize;
+
+    /// <inheritdoc/>
     public bool TryRun(scoped ReadOnlySpan<PassRow> rows, out ReadOnlySpan<float> logits)
     {
         logits = default;
@@ -121,13 +118,16 @@ internal sealed class Engine : IDisposable
         Cells.Truncate(sequence, 0);
     }
 
-    /// <summary>What each cell holds, tensor by tensor, in the model's order.</summary>
+    /// <inheritdoc/>
     public CellTensor[] CellLayout() => [.. _cellTensors.Select(t => new CellTensor(t.Type, (int)t.Nb(1)))];
 
-    /// <summary>Copies rows of a tensor of <see cref="CellLayout"/> out of the cache.</summary>
-    /// <returns>How many.</returns>
-    public int ReadCells(int tensor, ReadOnlySpan<int> cells, Span<byte> rows)
+    /// <inheritdoc/>
+    public bool TryReserve(int sequence, int count) => Cells.TryAppend(sequence, count);
+
+    /// <inheritdoc/>
+    public int ReadCells(int sequence, int tensor, Range positions, Span<byte> rows)
     {
+        var cells = Cells.Cells(sequence)[positions];
         var (from, rowBytes) = (_cellTensors[tensor], (int)_cellTensors[tensor].Nb(1));
         for (int i = 0, run; i < cells.Length; i += run)
         {
@@ -137,10 +137,10 @@ internal sealed class Engine : IDisposable
         return cells.Length;
     }
 
-    /// <summary>Copies rows into a tensor of <see cref="CellLayout"/>.</summary>
-    /// <returns>How many.</returns>
-    public int WriteCells(int tensor, ReadOnlySpan<int> cells, ReadOnlySpan<byte> rows)
+    /// <inheritdoc/>
+    public int WriteCells(int sequence, int tensor, Range positions, ReadOnlySpan<byte> rows)
     {
+        var cells = Cells.Cells(sequence)[positions];
         var (to, rowBytes) = (_cellTensors[tensor], (int)_cellTensors[tensor].Nb(1));
         // Or the first pass that looks at them would clear them.
         var extent = 0;

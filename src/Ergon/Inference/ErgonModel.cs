@@ -168,7 +168,7 @@ public sealed partial class ErgonModel : IDisposable
     internal ReadOnlySpan<byte> Fingerprint => _fingerprint.Value;
 
     /// <summary>Runs <paramref name="action"/> on the engine's thread, between two passes.</summary>
-    internal Task<T> InvokeAsync<T>(Func<Engine, T> action) => _batcher.InvokeAsync(action);
+    internal Task<T> InvokeAsync<T>(Func<IEngine, T> action) => _batcher.InvokeAsync(action);
 
     // libllama refuses such a model too; a token that only one of the two knows would end the process.
     internal static void RequireSameVocabulary(ModelDescription model, Tokenizer tokenizer)

@@ -5,7 +5,7 @@ namespace Ergon.Inference;
 /// holds the keys and values of one position in every layer and may belong to several sequences that share a
 /// prefix. Knows no tensor; not thread-safe.
 /// </summary>
-internal sealed class KvCells
+internal sealed class KvCells : IKvCache
 {
     private readonly int[] _references;
     private readonly List<int>?[] _sequences;
@@ -19,13 +19,13 @@ internal sealed class KvCells
         _sequences = new List<int>?[maxSequences];
     }
 
-    /// <summary>Sequences that may exist at once.</summary>
+    /// <inheritdoc/>
     public int MaxSequences => _sequences.Length;
 
-    /// <summary>Cells in the pool.</summary>
+    /// <inheritdoc/>
     public int Capacity => _references.Length;
 
-    /// <summary>Cells that belong to no sequence.</summary>
+    /// <inheritdoc/>
     public int Free => Capacity - Used;
 
     /// <summary>Cells that belong to at least one sequence.</summary>
@@ -34,7 +34,7 @@ internal sealed class KvCells
     /// <summary>One more than the highest used cell: how much of the cache attention must look at.</summary>
     public int Extent { get; private set; }
 
-    /// <summary>Starts an empty sequence; <see langword="null"/> when all ids are taken.</summary>
+    /// <inheritdoc/>
     public int? Open()
     {
         var id = Array.IndexOf(_sequences, null);
@@ -44,13 +44,13 @@ internal sealed class KvCells
         return id;
     }
 
-    /// <summary>Whether the sequence exists.</summary>
+    /// <inheritdoc/>
     public bool IsOpen(int sequence) => _sequences[sequence] is not null;
 
     /// <summary>Whether no other sequence shares the cell.</summary>
     public bool IsOwn(int cell) => _references[cell] == 1;
 
-    /// <summary>Forgets a sequence and frees its id.</summary>
+    /// <inheritdoc/>
     public void Close(int sequence)
     {
         Truncate(sequence, 0);
@@ -60,7 +60,7 @@ internal sealed class KvCells
     /// <summary>The cells of a sequence, by position.</summary>
     public ReadOnlySpan<int> Cells(int sequence) => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(Sequence(sequence));
 
-    /// <summary>Positions that a sequence has.</summary>
+    /// <inheritdoc/>
     public int Length(int sequence) => Sequence(sequence).Count;
 
     /// <summary>Gives a sequence <paramref name="count"/> further positions, in the lowest free cells; without room, changes nothing and returns false.</summary>
@@ -81,8 +81,8 @@ internal sealed class KvCells
         return true;
     }
 
-    /// <summary>Forgets all positions of a sequence from <paramref name="length"/> on.</summary>
-    public void Truncate(int sequence, int length)
+    /// <inheritdoc/>
+    public int Truncate(int sequence, int length)
     {
         var cells = Sequence(sequence);
         for (var i = cells.Count - 1; i >= length; i--)
@@ -95,9 +95,10 @@ internal sealed class KvCells
         cells.RemoveRange(length, cells.Count - length);
         while (Extent > 0 && _references[Extent - 1] == 0)
             Extent--;
+        return cells.Count;
     }
 
-    /// <summary>Makes a new sequence of the first <paramref name="length"/> positions of another, without copying any; <see langword="null"/> when all ids are taken.</summary>
+    /// <inheritdoc/>
     public int? Fork(int sequence, int length)
     {
         var prefix = Sequence(sequence).GetRange(0, length);

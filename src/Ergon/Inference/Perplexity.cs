@@ -44,12 +44,12 @@ public static class Perplexity
         return losses.Result(chunks);
     }
 
-    private static bool Measure(Engine engine, Tokenizer tokenizer, ReadOnlySpan<int> tokens, Losses losses, CancellationToken cancellation)
+    private static bool Measure(IEngine engine, Tokenizer tokenizer, ReadOnlySpan<int> tokens, Losses losses, CancellationToken cancellation)
     {
         var sequence = engine.Cells.Open() ?? throw new ErgonException("All sessions of this model are open; perplexity needs one for itself.");
         try
         {
-            var vocabulary = engine.Model.VocabularySize;
+            var vocabulary = engine.VocabularySize;
             for (var start = 0; start < tokens.Length; start += Engine.MaxRows)
             {
                 cancellation.ThrowIfCancellationRequested();

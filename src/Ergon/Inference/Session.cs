@@ -45,8 +45,8 @@ public sealed class Session : IDisposable
         {
             var (sequence, length) = await _batcher.InvokeAsync(engine =>
             {
-                var computed = engine.Cells.Length(_sequence);
-                return (engine.Cells.Fork(_sequence, computed), computed);
+                var id = engine.Cells.Fork(_sequence, engine.Cells.Length(_sequence));
+                return (id, id is { } forked ? engine.Cells.Length(forked) : 0);
             }).ConfigureAwait(false);
             var fork = new Session(_model, _batcher, sequence ?? throw TooMany(_model));
             fork._tokens.AddRange(_tokens[..length]);
@@ -64,7 +64,7 @@ public sealed class Session : IDisposable
         var sequence = session._sequence;
         try
         {
-            session._tokens.AddRange(await SessionState.ReadAsync(source, model, Reserve, cancellation).ConfigureAwait(false));
+            session._tokens.AddRange(await SessionState.ReadAsync(source, model, sequence, Reserve, cancellation).ConfigureAwait(false));
             batcher.TryPost(_ => batcher.Held.Remove(sequence));
             return session;
         }
@@ -79,12 +79,12 @@ public sealed class Session : IDisposable
             throw;
         }
 
-        Task<int[]> Reserve(int count) => batcher.InvokeAsync(engine =>
+        Task Reserve(int count) => batcher.InvokeAsync(engine =>
         {
-            if (!engine.Cells.TryAppend(sequence, count))
+            // An engine that hands out nothing computes the saved tokens again when they are asked for.
+            if (engine.CellLayout().Length > 0 && !engine.TryReserve(sequence, count))
                 throw new ErgonException($"The saved session has {count} tokens, but only {engine.Cells.Free} of the cache's {engine.Cells.Capacity} positions are free; dispose other sessions, or load the model with a larger CacheLength.");
-            batcher.Held.Add(sequence);
-            return engine.Cells.Cells(sequence).ToArray();
+            return batcher.Held.Add(sequence);
         });
     }
 
@@ -98,12 +98,12 @@ public sealed class Session : IDisposable
         Enter();
         try
         {
-            var cells = await _batcher.InvokeAsync(engine =>
+            var computed = await _batcher.InvokeAsync(engine =>
             {
                 _batcher.Held.Add(_sequence);
-                return engine.Cells.Cells(_sequence).ToArray();
+                return engine.Cells.Length(_sequence);
             }).ConfigureAwait(false);
-            await SessionState.WriteAsync(destination, _model, _tokens[..cells.Length].ToArray(), cells, cancellation).ConfigureAwait(false);
+            await SessionState.WriteAsync(destination, _model, _sequence, _tokens[..computed].ToArray(), cancellation).ConfigureAwait(false);
         }
         finally
         {
@@ -146,8 +146,7 @@ public sealed class Session : IDisposable
             var reused = await _batcher.InvokeAsync(engine =>
             {
                 var kept = Math.Min(Math.Min(common, known.Length - 1), engine.Cells.Length(_sequence));
-                engine.Cells.Truncate(_sequence, kept);
-                return kept;
+                return engine.Cells.Truncate(_sequence, kept);
             }).ConfigureAwait(false);
             _tokens.Clear();
             _tokens.AddRange(known);

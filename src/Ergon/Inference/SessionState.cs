@@ -17,16 +17,16 @@ internal static class SessionState
     private const uint Version = 1;
     private const int HeaderBytes = 64, ChecksumBytes = 32, ChunkBytes = 1 << 20;
 
-    /// <summary>Writes the positions that <paramref name="cells"/> hold.</summary>
-    public static async Task WriteAsync(Stream destination, ErgonModel model, ReadOnlyMemory<int> tokens, ReadOnlyMemory<int> cells, CancellationToken cancellation)
+    /// <summary>Writes the first positions of a sequence, as many as <paramref name="tokens"/>.</summary>
+    public static async Task WriteAsync(Stream destination, ErgonModel model, int sequence, ReadOnlyMemory<int> tokens, CancellationToken cancellation)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var layout = await model.InvokeAsync(engine => engine.CellLayout()).ConfigureAwait(false);
         await WriteAsync(Header(model, layout, tokens.Length)).ConfigureAwait(false);
         await WriteAsync(MemoryMarshal.AsBytes(tokens.Span).ToArray()).ConfigureAwait(false);
-        await ForEachChunkAsync(layout, cells, async (tensor, part, buffer) =>
+        await ForEachChunkAsync(layout, tokens.Length, async (tensor, part, buffer) =>
         {
-            await model.InvokeAsync(engine => engine.ReadCells(tensor, part.Span, buffer.Span)).ConfigureAwait(false);
+            await model.InvokeAsync(engine => engine.ReadCells(sequence, tensor, part, buffer.Span)).ConfigureAwait(false);
             await WriteAsync(buffer).ConfigureAwait(false);
         }).ConfigureAwait(false);
         await destination.WriteAsync(hash.GetHashAndReset(), cancellation).ConfigureAwait(false);
@@ -42,11 +42,12 @@ internal static class SessionState
     /// <summary>Reads what <see cref="WriteAsync"/> wrote.</summary>
     /// <param name="source">Read up to the end of the session's bytes, no further.</param>
     /// <param name="model">The model to restore into.</param>
-    /// <param name="reserve">Gives a sequence of that many positions its cells, once the header has proved sound.</param>
+    /// <param name="sequence">An empty sequence.</param>
+    /// <param name="reserve">Gives the sequence that many positions, once the header has proved sound.</param>
     /// <param name="cancellation">Stops reading.</param>
     /// <returns>The token ids.</returns>
     /// <exception cref="ErgonException">The bytes are another model's, damaged, or do not fit; what was written into the cells is then meaningless.</exception>
-    public static async Task<int[]> ReadAsync(Stream source, ErgonModel model, Func<int, Task<int[]>> reserve, CancellationToken cancellation)
+    public static async Task<int[]> ReadAsync(Stream source, ErgonModel model, int sequence, Func<int, Task> reserve, CancellationToken cancellation)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var layout = await model.InvokeAsync(engine => engine.CellLayout()).ConfigureAwait(false);
@@ -56,14 +57,14 @@ internal static class SessionState
         var tokens = MemoryMarshal.Cast<byte, int>(bytes.Span).ToArray();
         if (tokens.Any(token => (uint)token >= (uint)model.Description.VocabularySize))
             throw Damaged("it has a token that the vocabulary has not");
-        var cells = await reserve(count).ConfigureAwait(false);
-        await ForEachChunkAsync(layout, cells, async (tensor, part, buffer) =>
+        await reserve(count).ConfigureAwait(false);
+        await ForEachChunkAsync(layout, count, async (tensor, part, buffer) =>
         {
             await ReadAsync(buffer).ConfigureAwait(false);
             // Such a number in a cell would spoil the attention of sequences that only look past it.
             if (!IsFinite(layout[tensor].Type, buffer.Span))
                 throw Damaged("it has numbers that are not finite");
-            await model.InvokeAsync(engine => engine.WriteCells(tensor, part.Span, buffer.Span)).ConfigureAwait(false);
+            await model.InvokeAsync(engine => engine.WriteCells(sequence, tensor, part, buffer.Span)).ConfigureAwait(false);
         }).ConfigureAwait(false);
         var expected = hash.GetHashAndReset();
         if (!(await ReadAsync(new byte[ChecksumBytes]).ConfigureAwait(false)).Span.SequenceEqual(expected))
@@ -114,19 +115,20 @@ internal static class SessionState
             : count;
     }
 
-    private static async Task ForEachChunkAsync(CellTensor[] layout, ReadOnlyMemory<int> cells, Func<int, ReadOnlyMemory<int>, Memory<byte>, Task> action)
+    private static async Task ForEachChunkAsync(CellTensor[] layout, int positions, Func<int, Range, Memory<byte>, Task> action)
     {
+        if (layout.Length == 0)
+            return;
         var buffer = ArrayPool<byte>.Shared.Rent(Math.Max(ChunkBytes, layout.Max(t => t.RowBytes)));
         try
         {
             for (var tensor = 0; tensor < layout.Length; tensor++)
             {
                 var rowBytes = layout[tensor].RowBytes;
-                for (var left = cells; !left.IsEmpty;)
+                for (int start = 0, count; start < positions; start += count)
                 {
-                    var part = left[..Math.Min(left.Length, buffer.Length / rowBytes)];
-                    await action(tensor, part, buffer.AsMemory(0, part.Length * rowBytes)).ConfigureAwait(false);
-                    left = left[part.Length..];
+                    count = Math.Min(positions - start, buffer.Length / rowBytes);
+                    await action(tensor, start..(start + count), buffer.AsMemory(0, count * rowBytes)).ConfigureAwait(false);
                 }
             }
         }

@@ -47,7 +47,7 @@ public sealed class SessionTests : IDisposable
             Assert.Equal(alone[i], together[i]);
         foreach (var session in sessions)
             session.Dispose();
-        Assert.Equal(0, await _model.InvokeAsync(e => e.Cells.Used));
+        Assert.Equal(0, await _model.InvokeAsync(e => e.Cells.Capacity - e.Cells.Free));
     }
 
     [Fact]
@@ -240,7 +240,7 @@ public sealed class SessionTests : IDisposable
         });
         second.Dispose();
         third.Dispose();
-        Assert.Equal(0, await _model.InvokeAsync(e => e.Cells.Used));
+        Assert.Equal(0, await _model.InvokeAsync(e => e.Cells.Capacity - e.Cells.Free));
     }
 
     [Fact]

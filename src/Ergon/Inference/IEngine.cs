@@ -1,0 +1,39 @@
+namespace Ergon.Inference;
+
+/// <summary>
+/// A model on its devices: appends rows to sequences and gives logits. Not thread-safe: one thread makes all
+/// calls, because it becomes a worker of the CPU's thread pool.
+/// </summary>
+internal interface IEngine : IDisposable
+{
+    /// <summary>Tokens that it gives logits for; ids are 0 to this number, exclusive.</summary>
+    int VocabularySize { get; }
+
+    /// <summary>The sequences and what is cached of them.</summary>
+    IKvCache Cells { get; }
+
+    /// <summary>Appends rows and computes them.</summary>
+    /// <param name="rows">1 to <see cref="Engine.MaxRows"/> rows; those of one sequence stand together, in order.</param>
+    /// <param name="logits">[n_vocab] for each row that wanted them, in order; valid until the next pass.</param>
+    /// <returns>False, with nothing changed, when the cache has not enough room.</returns>
+    /// <exception cref="ErgonException">A row is not valid; nothing is changed.</exception>
+    /// <exception cref="Native.NativeException">A device failed; the sequences are as before.</exception>
+    bool TryRun(scoped ReadOnlySpan<PassRow> rows, out ReadOnlySpan<float> logits);
+
+    /// <summary>Forgets all of a sequence whose numbers are broken, so that they spoil nobody else's.</summary>
+    void Discard(int sequence);
+
+    /// <summary>What each position of a sequence holds, tensor by tensor, in the model's order; empty where the engine cannot hand it out.</summary>
+    CellTensor[] CellLayout();
+
+    /// <summary>Appends positions that <see cref="WriteCells"/> is to fill; without room, or where the engine cannot take them in, changes nothing and returns false.</summary>
+    bool TryReserve(int sequence, int count);
+
+    /// <summary>Copies what positions hold in a tensor of <see cref="CellLayout"/> out of the cache.</summary>
+    /// <returns>How many positions.</returns>
+    int ReadCells(int sequence, int tensor, Range positions, Span<byte> rows);
+
+    /// <summary>Copies what positions hold in a tensor of <see cref="CellLayout"/> into the cache.</summary>
+    /// <returns>How many positions.</returns>
+    int WriteCells(int sequence, int tensor, Range positions, ReadOnlySpan<byte> rows);
+}
