@@ -18,12 +18,12 @@ public sealed class GpuTests : IDisposable
 
     [GpuFact]
     public void Logits_are_close_to_the_CPUs_and_32_greedy_tokens_are_equal() =>
-        Compare(Greedy(new Placement(Cpu, LayerRange.Whole(_model), 1)), Greedy(new Placement(GpuFactAttribute.Gpu!, LayerRange.Whole(_model), 1)));
+        Compare(Greedy(new Placement(Cpu, StageRange.Whole(_model), 1)), Greedy(new Placement(GpuFactAttribute.Gpu!, StageRange.Whole(_model), 1)));
 
     [GpuFact]
     public void A_pass_that_crosses_from_the_CPU_to_the_GPU_gives_the_same_tokens() =>
-        Compare(Greedy(new Placement(Cpu, LayerRange.Whole(_model), 1)),
-            Greedy(new Placement(Cpu, new LayerRange(0, 1, Embedding: true, Head: false), 1), new Placement(GpuFactAttribute.Gpu!, new LayerRange(1, 2, Embedding: false, Head: true), 1)));
+        Compare(Greedy(new Placement(Cpu, StageRange.Whole(_model), 1)),
+            Greedy(new Placement(Cpu, StageRange.OfLayers(_model, 0, 1), 1), new Placement(GpuFactAttribute.Gpu!, StageRange.OfLayers(_model, 1, 2), 1)));
 
     private static NativeDevice Cpu => NativeDevice.All().First(d => d.Kind == NativeDeviceKind.Cpu);
 

@@ -82,6 +82,7 @@ internal static unsafe partial class Ggml
     [LibraryImport(Base)] internal static partial nint ggml_soft_max(nint ctx, nint a);
     [LibraryImport(Base)] internal static partial nint ggml_argsort_top_k(nint ctx, nint a, int k);
     [LibraryImport(Base)] internal static partial nint ggml_ssm_conv(nint ctx, nint sx, nint c);
+    [LibraryImport(Base)] internal static partial nint ggml_concat(nint ctx, nint a, nint b, int dim);
     [LibraryImport(Base)] internal static partial nint ggml_cont(nint ctx, nint a);
     [LibraryImport(Base)] internal static partial nint ggml_cast(nint ctx, nint a, int type);
     [LibraryImport(Base)] internal static partial nint ggml_transpose(nint ctx, nint a);

@@ -24,13 +24,11 @@ internal readonly record struct RopeParameters(
 /// </summary>
 internal sealed class Graph : SafeHandle
 {
-    private readonly int _capacity;
-
     /// <param name="capacity">Tensors, operations and inputs together; more abort the process, so callers count.</param>
     public Graph(int capacity) : base(0, ownsHandle: true)
     {
         NativeLibraries.EnsureLoaded();
-        _capacity = capacity;
+        Capacity = capacity;
         SetHandle(TensorArena.Create(((nuint)capacity * Ggml.ggml_tensor_overhead()) + Ggml.ggml_graph_overhead_custom((nuint)capacity, 0)));
         Reset();
     }
@@ -40,6 +38,15 @@ internal sealed class Graph : SafeHandle
 
     internal nint Handle { get; private set; }
 
+    /// <summary>Tensors that fit.</summary>
+    public int Capacity { get; }
+
+    /// <summary>Multiplications and additions of all matrix products that were made since the last <see cref="Reset"/>, each counted as one.</summary>
+    public double MatrixFlops { get; private set; }
+
+    /// <summary>Bytes of the weights that these products and <see cref="GetRows"/> read; of experts the number to be expected when rows choose at random.</summary>
+    public double WeightBytes { get; private set; }
+
     /// <summary>Operations recorded so far.</summary>
     public int Nodes => Ggml.ggml_graph_n_nodes(Handle);
 
@@ -47,7 +54,8 @@ internal sealed class Graph : SafeHandle
     public void Reset()
     {
         Ggml.ggml_reset(handle);
-        Handle = Ggml.ggml_new_graph_custom(handle, (nuint)_capacity, 0);
+        MatrixFlops = WeightBytes = 0;
+        Handle = Ggml.ggml_new_graph_custom(handle, (nuint)Capacity, 0);
     }
 
     /// <summary>The operation at <paramref name="index"/>, in order of execution.</summary>
@@ -83,13 +91,24 @@ internal sealed class Graph : SafeHandle
     public Tensor Tanh(Tensor a) => new(Ggml.ggml_tanh(handle, a.Handle));
 
     /// <summary>Rows of <paramref name="activations"/> [n_in, rows] times <paramref name="weight"/> [n_in, n_out] gives [n_out, rows].</summary>
-    public Tensor MatMul(Tensor weight, Tensor activations) => new(Ggml.ggml_mul_mat(handle, weight.Handle, activations.Handle));
+    public Tensor MatMul(Tensor weight, Tensor activations)
+    {
+        MatrixFlops += 2.0 * weight.Ne(0) * weight.Ne(1) * activations.Ne(1);
+        WeightBytes += weight.Bytes;
+        return new(Ggml.ggml_mul_mat(handle, weight.Handle, activations.Handle));
+    }
 
     /// <summary>
     /// A product with matrices chosen for each row: <paramref name="weights"/> [n_in, n_out, experts] and
     /// <paramref name="activations"/> [n_in, used or 1, rows] by <paramref name="chosen"/> I32 [used, rows] give [n_out, used, rows].
     /// </summary>
-    public Tensor MatMul(Tensor weights, Tensor activations, Tensor chosen) => new(Ggml.ggml_mul_mat_id(handle, weights.Handle, activations.Handle, chosen.Handle));
+    public Tensor MatMul(Tensor weights, Tensor activations, Tensor chosen)
+    {
+        double experts = weights.Ne(2), used = chosen.Ne(0), rows = chosen.Ne(1);
+        MatrixFlops += 2.0 * weights.Ne(0) * weights.Ne(1) * used * rows;
+        WeightBytes += weights.Bytes * (1 - Math.Pow(1 - (used / experts), rows));
+        return new(Ggml.ggml_mul_mat_id(handle, weights.Handle, activations.Handle, chosen.Handle));
+    }
 
     public Tensor Div(Tensor a, Tensor b) => new(Ggml.ggml_div(handle, a.Handle, b.Handle));
 
@@ -107,6 +126,8 @@ internal sealed class Graph : SafeHandle
 
     public Tensor Contiguous(Tensor a) => new(Ggml.ggml_cont(handle, a.Handle));
 
+    public Tensor Concat(Tensor a, Tensor b, int dimension) => new(Ggml.ggml_concat(handle, a.Handle, b.Handle, dimension));
+
     public Tensor Cast(Tensor a, GgmlType type) => new(Ggml.ggml_cast(handle, a.Handle, (int)type));
 
     public Tensor Transpose(Tensor a) => new(Ggml.ggml_transpose(handle, a.Handle));
@@ -115,7 +136,11 @@ internal sealed class Graph : SafeHandle
 
     public Tensor RmsNorm(Tensor a, float epsilon) => new(Ggml.ggml_rms_norm(handle, a.Handle, epsilon));
 
-    public Tensor GetRows(Tensor a, Tensor indices) => new(Ggml.ggml_get_rows(handle, a.Handle, indices.Handle));
+    public Tensor GetRows(Tensor a, Tensor indices)
+    {
+        WeightBytes += (double)a.Nb(1) * indices.Ne(0);
+        return new(Ggml.ggml_get_rows(handle, a.Handle, indices.Handle));
+    }
 
     public Tensor SetRows(Tensor destination, Tensor rows, Tensor indices) => new(Ggml.ggml_set_rows(handle, destination.Handle, rows.Handle, indices.Handle));
 

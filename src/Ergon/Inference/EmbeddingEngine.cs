@@ -1,11 +1,13 @@
 using Ergon.Models;
 using Ergon.Native;
+using Ergon.Native.Tensors;
 
 namespace Ergon.Inference;
 
 /// <summary>The forward pass of a model over whole texts, to a vector for each. Not thread-safe: one thread makes all calls, as with <see cref="Engine"/>.</summary>
 internal sealed class EmbeddingEngine : IDisposable
 {
+    private readonly Backend _backend;
     private readonly Segment _segment;
     private readonly Pass _pass;
     private readonly Pooling _pooling;
@@ -21,9 +23,18 @@ internal sealed class EmbeddingEngine : IDisposable
         Model = model;
         MaxRows = Math.Max(context, Engine.MaxRows);
         _pass = new Pass(MaxRows, model.Layers.Window, convolution: 0);
-        _pooling = placement.Layers.Pooling ?? throw new ArgumentException("An embedding engine pools.", nameof(placement));
-        var (device, layers, threads, cpus) = placement;
-        _segment = new Segment(model, new Native.Tensors.Backend(device, threads, cpus), layers, context, GgmlType.F16, progress, cancellation);
+        _pooling = placement.Stages.Pooling ?? throw new ArgumentException("An embedding engine pools.", nameof(placement));
+        var (device, layers, threads, cpus, _) = placement;
+        _backend = new Backend(device, threads, cpus);
+        try
+        {
+            _segment = new Segment(model, _backend, layers, context, GgmlType.F16, progress, cancellation);
+        }
+        catch
+        {
+            _backend.Dispose();
+            throw;
+        }
     }
 
     public ModelDescription Model { get; }
@@ -46,11 +57,15 @@ internal sealed class EmbeddingEngine : IDisposable
         _pass.Fill(texts, causal: !Model.IsEncoder, _pooling);
         var width = Model.EmbeddingLength;
         var result = new float[texts.Length * width];
-        _segment.Run(_pass, residual: default, result);
+        _segment.Run(_pass, boundary: null, result);
         if (!Engine.IsFinite(result))
             throw new NativeException($"{_segment.Backend.Device.Name} gave an embedding that is not finite numbers; the weights are damaged, or the device is.");
         return [.. result.Chunk(width)];
     }
 
-    public void Dispose() => _segment.Dispose();
+    public void Dispose()
+    {
+        _segment.Dispose();
+        _backend.Dispose();
+    }
 }

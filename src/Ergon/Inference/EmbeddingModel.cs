@@ -83,7 +83,7 @@ public sealed class EmbeddingModel : IDisposable
         try
         {
             ErgonModel.RequireSameVocabulary(description, tokenizer);
-            var placement = new Placement(device, LayerRange.Whole(description) with { Pooling = pooling }, threads);
+            var placement = new Placement(device, StageRange.Whole(description) with { Pooling = pooling }, threads);
             var engine = new EmbeddingThread(() => new EmbeddingEngine(description, placement, context, options.Progress, cancellation));
             return new EmbeddingModel(description, tokenizer, engine, options, pooling, context, device.Name, threads, System.Diagnostics.Stopwatch.GetElapsedTime(began));
         }

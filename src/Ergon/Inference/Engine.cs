@@ -1,16 +1,18 @@
 using System.Numerics;
+using System.Runtime.ExceptionServices;
 using Ergon.Models;
 using Ergon.Native;
 using Ergon.Native.Tensors;
 
 namespace Ergon.Inference;
 
-/// <summary>Which layers run on which device.</summary>
+/// <summary>Which stages run on which device.</summary>
 /// <param name="Device">The device.</param>
-/// <param name="Layers">The run of layers; the runs of an engine follow each other and cover the model.</param>
+/// <param name="Stages">The run of stages; those of an engine follow each other and cover the model.</param>
 /// <param name="Threads">CPU threads.</param>
-/// <param name="Cpus">Logical CPUs to stay on; <see langword="null"/> leaves the choice to the system.</param>
-internal sealed record Placement(NativeDevice Device, LayerRange Layers, int Threads, int[]? Cpus = null);
+/// <param name="Cpus">Logical CPUs to stay on, which makes a device of its own of them; <see langword="null"/> leaves the choice to the system.</param>
+/// <param name="Tier">Of which sequences the rows run here, by <see cref="Engine.MoveTo"/>; <see langword="null"/>: of all. Placements of one run of stages and different tiers work at the same time.</param>
+internal sealed record Placement(NativeDevice Device, StageRange Stages, int Threads, int[]? Cpus = null, int? Tier = null);
 
 /// <summary>One tensor of the KV cache.</summary>
 /// <param name="Type">How its values are stored.</param>
@@ -23,43 +25,83 @@ internal sealed class Engine : IEngine
     /// <summary>Rows a pass can have; more are several passes. llama.cpp's <c>n_ubatch</c>, which bit-identical results depend on.</summary>
     public const int MaxRows = 512;
 
-    private readonly List<Segment> _segments = [];
+    private readonly List<(DeviceThread Thread, Placement First)> _devices = [];
+    private readonly List<Lane> _lanes = [];
+    private readonly Boundary? _boundary;
     private readonly Pass _pass;
-    private readonly float[] _residual;
-    private readonly Tensor[] _cellTensors;
+    private readonly SegmentReport[] _reports;
     private float[] _result = [];
+    private int _resultLength, _reported;
+
+    // One segment and what it is told: all rows of a pass, or those of its tier.
+    private sealed record Lane(Segment Segment, DeviceThread Thread, int? Tier, Pass Pass, Action Work);
 
     /// <param name="model">The model.</param>
-    /// <param name="placements">Devices for all its layers, in order.</param>
+    /// <param name="placements">Devices for all its stages, in order.</param>
     /// <param name="cells">Cells of the KV cache: positions of all sequences together.</param>
     /// <param name="maxSequences">Sequences at once.</param>
     /// <param name="cacheType">How keys and values are stored.</param>
     /// <param name="progress">Told the share loaded, 0 to 1.</param>
     /// <param name="cancellation">Stops loading.</param>
+    /// <exception cref="ArgumentException">The placements do not cover the model, or name the stages of one tier twice.</exception>
     /// <exception cref="NativeException">A device failed or has not enough memory.</exception>
     public Engine(ModelDescription model, IReadOnlyList<Placement> placements, int cells, int maxSequences, GgmlType cacheType, IProgress<double>? progress = null, CancellationToken cancellation = default)
     {
+        RequireCover(model, placements);
         Model = model;
-        _pass = new Pass(MaxRows, model.Layers.Window, model.Layers.ConvolutionLength);
+        _pass = NewPass();
+        _boundary = placements.Count > 1 ? new Boundary(model, MaxRows) : null;
+        _reports = new SegmentReport[placements.Count];
         Cells = new KvCells(cells, maxSequences);
-        _residual = new float[placements.Count > 1 ? MaxRows * model.EmbeddingLength : 0];
         try
         {
-            foreach (var (device, layers, threads, cpus) in placements)
-                _segments.Add(new Segment(model, new Backend(device, threads, cpus), layers, cells, cacheType, progress, cancellation));
-            _cellTensors = [.. _segments.SelectMany(segment => segment.CellTensors)];
+            var several = placements.Any(p => !IsSameDevice(p, placements[0]));
+            foreach (var placement in placements)
+            {
+                if (!_devices.Exists(d => IsSameDevice(d.First, placement)))
+                    _devices.Add((new DeviceThread(placement.Device, placement.Threads, placement.Cpus, isCaller: !several), placement));
+                var thread = _devices.Find(d => IsSameDevice(d.First, placement)).Thread;
+                // Here, not on the device's thread: threads that load would inherit its processors.
+                var segment = new Segment(model, thread.Backend, placement.Stages, cells, cacheType, progress, cancellation);
+                var pass = placement.Tier is null ? _pass : NewPass();
+                _lanes.Add(new Lane(segment, thread, placement.Tier, pass, () => segment.Run(pass, _boundary, _result.AsSpan(0, _resultLength))));
+            }
         }
         catch
         {
             Dispose();
             throw;
         }
+
+        Pass NewPass() => new(MaxRows, model.Layers.Window, model.Layers.ConvolutionLength);
+    }
+
+    private static bool IsSameDevice(Placement a, Placement b) => a.Device.Name == b.Device.Name && (a.Cpus ?? []).SequenceEqual(b.Cpus ?? []);
+
+    private static void RequireCover(ModelDescription model, IReadOnlyList<Placement> placements)
+    {
+        var next = 0;
+        for (var i = 0; i < placements.Count; i++)
+        {
+            var (stages, tier) = (placements[i].Stages, placements[i].Tier);
+            var parallel = i > 0 && tier is not null && placements[i - 1].Tier is not null && stages == placements[i - 1].Stages;
+            if ((!parallel && stages.First != next) || stages.End <= stages.First || (tier is not null && stages.EndsModel))
+                throw new ArgumentException($"The placement of {stages} does not continue the model at stage {next}.", nameof(placements));
+            next = stages.End;
+        }
+        if (next != Stage.Count(model.LayerCount))
+            throw new ArgumentException($"The placements end at stage {next} of {Stage.Count(model.LayerCount)}.", nameof(placements));
+        if (placements.Where(p => p.Tier is not null).GroupBy(p => (p.Stages, p.Tier)).Any(g => g.Count() > 1))
+            throw new ArgumentException("Two placements name the same stages of one tier.", nameof(placements));
     }
 
     public ModelDescription Model { get; }
 
-    /// <summary>The opened devices, one a segment.</summary>
-    public IEnumerable<Backend> Backends => _segments.Select(s => s.Backend);
+    /// <summary>The opened devices.</summary>
+    public IEnumerable<Backend> Backends => _devices.Select(d => d.Thread.Backend);
+
+    /// <summary>What the segments did in the last pass, in order; one that had nothing to do is left out.</summary>
+    public ReadOnlySpan<SegmentReport> Reports => _reports.AsSpan(0, _reported);
 
     /// <summary>The sequences and their cells.</summary>
     public KvCells Cells { get; }
@@ -94,8 +136,7 @@ internal sealed class Engine : IEngine
                 if (Model.Rope is null && Cells.Length(row.Sequence) > Model.TrainingContext)
                     throw new ErgonException($"The model has {Model.TrainingContext} learned positions and cannot go beyond them.");
             }
-            _pass.Fill(rows, Cells);
-            logits = Compute();
+            logits = Compute(rows);
             return true;
         }
         catch
@@ -113,56 +154,70 @@ internal sealed class Engine : IEngine
     public void Discard(int sequence)
     {
         int[] own = [.. Cells.Cells(sequence).ToArray().Where(Cells.IsOwn)];
-        foreach (var segment in _segments)
-            segment.ClearCells(own);
+        foreach (var lane in _lanes)
+            lane.Segment.ClearCells(own);
         Cells.Truncate(sequence, 0);
     }
 
+    /// <summary>Lets the stages that are placed by tiers run the rows of a sequence on another tier, and takes along what they cache of it.</summary>
+    public void MoveTo(int sequence, int tier)
+    {
+        var length = Cells.Length(sequence);
+        var (from, to) = (CellTensors(Cells.Tier(sequence)), CellTensors(tier));
+        for (var i = 0; i < from.Length && length > 0; i++)
+        {
+            if (from[i].Tensor.Equals(to[i].Tensor))
+                continue;
+            var rows = new byte[length * from[i].Tensor.Nb(1)];
+            Read(from[i].Tensor, Cells.Cells(sequence), rows);
+            Write(to[i], Cells.Cells(sequence), rows);
+        }
+        Cells.SetTier(sequence, tier);
+    }
+
     /// <inheritdoc/>
-    public CellTensor[] CellLayout() => [.. _cellTensors.Select(t => new CellTensor(t.Type, (int)t.Nb(1)))];
+    public CellTensor[] CellLayout() => [.. CellTensors(tier: 0).Select(t => new CellTensor(t.Tensor.Type, (int)t.Tensor.Nb(1)))];
+
+    // What is kept of each position, in the model's order, and where.
+    private (Tensor Tensor, Segment Segment)[] CellTensors(int tier) =>
+    [
+        .. Enumerable.Range(0, Model.LayerCount).SelectMany(layer => _lanes.Where(l => l.Tier is null || l.Tier == tier).Select(l => l.Segment)
+            .Where(s => s.CacheOf(layer) is not null).SelectMany(s => s.CacheOf(layer)!.Value.Tensors.Select(t => (t, s)))),
+    ];
 
     /// <inheritdoc/>
     public bool TryReserve(int sequence, int count) => Cells.TryAppend(sequence, count);
 
     /// <inheritdoc/>
-    public int ReadCells(int sequence, int tensor, Range positions, Span<byte> rows)
+    public int ReadCells(int sequence, int tensor, Range positions, Span<byte> rows) =>
+        Read(CellTensors(Cells.Tier(sequence))[tensor].Tensor, Cells.Cells(sequence)[positions], rows);
+
+    /// <inheritdoc/>
+    public int WriteCells(int sequence, int tensor, Range positions, ReadOnlySpan<byte> rows) =>
+        Write(CellTensors(Cells.Tier(sequence))[tensor], Cells.Cells(sequence)[positions], rows);
+
+    private static int Read(Tensor from, ReadOnlySpan<int> cells, Span<byte> rows)
     {
-        var cells = Cells.Cells(sequence)[positions];
-        var (from, rowBytes) = (_cellTensors[tensor], (int)_cellTensors[tensor].Nb(1));
+        var rowBytes = (int)from.Nb(1);
         for (int i = 0, run; i < cells.Length; i += run)
         {
-            run = Run(cells[i..]);
+            run = Runs.Length(cells[i..]);
             from.Get(rows.Slice(i * rowBytes, run * rowBytes), (long)cells[i] * rowBytes);
         }
         return cells.Length;
     }
 
-    /// <inheritdoc/>
-    public int WriteCells(int sequence, int tensor, Range positions, ReadOnlySpan<byte> rows)
+    private static int Write((Tensor Tensor, Segment Segment) to, ReadOnlySpan<int> cells, ReadOnlySpan<byte> rows)
     {
-        var cells = Cells.Cells(sequence)[positions];
-        var (to, rowBytes) = (_cellTensors[tensor], (int)_cellTensors[tensor].Nb(1));
-        // Or the first pass that looks at them would clear them.
-        var extent = 0;
-        foreach (var cell in cells)
-            extent = Math.Max(extent, cell + 1);
-        foreach (var segment in _segments)
-            segment.ClearUpTo(extent);
+        var rowBytes = (int)to.Tensor.Nb(1);
         for (int i = 0, run; i < cells.Length; i += run)
         {
-            run = Run(cells[i..]);
-            to.Set(rows.Slice(i * rowBytes, run * rowBytes), (long)cells[i] * rowBytes);
+            run = Runs.Length(cells[i..]);
+            // Or the first pass that looks at them would clear them.
+            to.Segment.Clear(cells[i], run);
+            to.Tensor.Set(rows.Slice(i * rowBytes, run * rowBytes), (long)cells[i] * rowBytes);
         }
         return cells.Length;
-    }
-
-    // Neighbours go in one copy, which on a GPU is one synchronisation.
-    private static int Run(ReadOnlySpan<int> cells)
-    {
-        var run = 1;
-        while (run < cells.Length && cells[run] == cells[0] + run)
-            run++;
-        return run;
     }
 
     /// <summary>Whether every value is a finite number.</summary>
@@ -182,28 +237,65 @@ internal sealed class Engine : IEngine
         return sum == 0;
     }
 
-    private ReadOnlySpan<float> Compute()
+    private ReadOnlySpan<float> Compute(scoped ReadOnlySpan<PassRow> rows)
     {
-        var count = _pass.Outputs * Model.VocabularySize;
-        if (_result.Length < count)
-            _result = GC.AllocateUninitializedArray<float>(count);
-        foreach (var segment in _segments)
+        _pass.Fill(rows, Cells);
+        _resultLength = _pass.Outputs * Model.VocabularySize;
+        if (_result.Length < _resultLength)
+            _result = GC.AllocateUninitializedArray<float>(_resultLength);
+        _reported = 0;
+        for (int i = 0, end; i < _lanes.Count; i = end)
         {
-            var layers = segment.Layers;
-            // With nothing to hand on, the rest of the model has nothing to do.
-            if (_pass.Outputs == 0 && layers.Count == 0 && layers.Head)
+            var stages = _lanes[i].Segment.Stages;
+            for (end = i + 1; end < _lanes.Count && _lanes[end].Segment.Stages == stages; end++)
+            {
+            }
+            // Without anything to hand on, the feed-forward block of the last layer and the head have nothing to do.
+            if (_pass.Outputs == 0 && stages.First >= Stage.OfLayer(Model.LayerCount) - 1)
                 break;
-            var incoming = (layers.Count == 0 ? _pass.Outputs : _pass.Rows) * Model.EmbeddingLength;
-            var outgoing = (layers.End == Model.LayerCount ? _pass.Outputs : _pass.Rows) * Model.EmbeddingLength;
-            segment.Run(_pass, layers.Embedding ? default : _residual.AsSpan(0, incoming), layers.Head ? _result.AsSpan(0, count) : _residual.AsSpan(0, outgoing));
+            Run(rows, i, end);
         }
-        return _result.AsSpan(0, count);
+        return _result.AsSpan(0, _resultLength);
+    }
+
+    // Lanes of one run of stages, all at the same time.
+    private void Run(scoped ReadOnlySpan<PassRow> rows, int first, int end)
+    {
+        for (var i = first; i < end; i++)
+        {
+            var lane = _lanes[i];
+            if (lane.Tier is not null)
+                lane.Pass.Fill(rows, Cells, lane.Tier);
+            if (lane.Pass.Rows > 0)
+                lane.Thread.Begin(lane.Work);
+        }
+        ExceptionDispatchInfo? failure = null;
+        for (var i = first; i < end; i++)
+        {
+            if (_lanes[i].Pass.Rows == 0)
+                continue;
+            try
+            {
+                _lanes[i].Thread.Join();
+                _reports[_reported++] = _lanes[i].Segment.Report;
+            }
+#pragma warning disable CA1031 // thrown once the others, which compute for the same pass, have ended
+            catch (Exception e)
+#pragma warning restore CA1031
+            {
+                failure ??= ExceptionDispatchInfo.Capture(e);
+            }
+        }
+        failure?.Throw();
     }
 
     public void Dispose()
     {
-        for (var i = _segments.Count - 1; i >= 0; i--)
-            _segments[i].Dispose();
-        _segments.Clear();
+        for (var i = _lanes.Count - 1; i >= 0; i--)
+            _lanes[i].Segment.Dispose();
+        _lanes.Clear();
+        foreach (var (thread, _) in _devices)
+            thread.Dispose();
+        _devices.Clear();
     }
 }

@@ -119,7 +119,7 @@ public sealed partial class ErgonModel : IDisposable
         Batcher? batcher = null;
         try
         {
-            batcher = new Batcher(() => new Engine(description, [new Placement(device, LayerRange.Whole(description), threads)], (int)cells, options.MaxSequences, options.CacheType, options.Progress, cancellation));
+            batcher = new Batcher(() => new Engine(description, [new Placement(device, StageRange.Whole(description), threads)], (int)cells, options.MaxSequences, options.CacheType, options.Progress, cancellation));
             var tokenizer = vocabulary.GetAwaiter().GetResult();
             RequireSameVocabulary(description, tokenizer);
             return new ErgonModel(description, tokenizer, batcher, options, context, device.Name, threads, System.Diagnostics.Stopwatch.GetElapsedTime(began));

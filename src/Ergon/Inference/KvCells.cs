@@ -3,13 +3,19 @@ namespace Ergon.Inference;
 /// <summary>
 /// Which cells of the KV cache hold which positions of which sequence. One pool serves all sequences: a cell
 /// holds the keys and values of one position in every layer and may belong to several sequences that share a
-/// prefix. Knows no tensor; not thread-safe.
+/// prefix. A sequence's cells ascend with its positions as long as there is room above, and sequences that begin
+/// apart lie apart, so that attention looks at few cells of others, and at its own in the order in which it would
+/// alone. Knows no tensor; not thread-safe.
 /// </summary>
 internal sealed class KvCells : IKvCache
 {
+    // Sequences begin at a multiple of this where there is room: attention's tiles then divide them as they would alone.
+    private const int StartStep = 256;
+
     private readonly int[] _references;
     private readonly List<int>?[] _sequences;
-    private int _firstFree;
+    private readonly int[] _tiers;
+    private int _lowestFree; // no free cell is lower
 
     /// <param name="capacity">Cells in the pool.</param>
     /// <param name="maxSequences">Sequences that may exist at once; their ids are 0 to this number, exclusive.</param>
@@ -17,6 +23,7 @@ internal sealed class KvCells : IKvCache
     {
         _references = new int[capacity];
         _sequences = new List<int>?[maxSequences];
+        _tiers = new int[maxSequences];
     }
 
     /// <inheritdoc/>
@@ -31,9 +38,6 @@ internal sealed class KvCells : IKvCache
     /// <summary>Cells that belong to at least one sequence.</summary>
     public int Used { get; private set; }
 
-    /// <summary>One more than the highest used cell: how much of the cache attention must look at.</summary>
-    public int Extent { get; private set; }
-
     /// <inheritdoc/>
     public int? Open()
     {
@@ -41,6 +45,7 @@ internal sealed class KvCells : IKvCache
         if (id < 0)
             return null;
         _sequences[id] = [];
+        _tiers[id] = 0;
         return id;
     }
 
@@ -63,7 +68,7 @@ internal sealed class KvCells : IKvCache
     /// <inheritdoc/>
     public int Length(int sequence) => Sequence(sequence).Count;
 
-    /// <summary>Gives a sequence <paramref name="count"/> further positions, in the lowest free cells; without room, changes nothing and returns false.</summary>
+    /// <summary>Gives a sequence <paramref name="count"/> further positions; without room, changes nothing and returns false.</summary>
     public bool TryAppend(int sequence, int count)
     {
         var cells = Sequence(sequence);
@@ -71,14 +76,40 @@ internal sealed class KvCells : IKvCache
             return false;
         for (; count > 0; count--)
         {
-            while (_references[_firstFree] != 0)
-                _firstFree++;
-            _references[_firstFree] = 1;
-            cells.Add(_firstFree);
-            Extent = Math.Max(Extent, _firstFree + 1);
+            var cell = cells.Count > 0 ? NextFree(cells[^1] + 1) : Start();
+            _references[cell] = 1;
+            cells.Add(cell);
             Used++;
         }
         return true;
+    }
+
+    // The next free cell above; the lowest of all when there is none.
+    private int NextFree(int from)
+    {
+        var next = Array.IndexOf(_references, 0, from);
+        if (next >= 0)
+            return next;
+        return _lowestFree = Array.IndexOf(_references, 0, _lowestFree);
+    }
+
+    // In the middle of the longest run of free cells, which leaves its lower neighbour room to grow.
+    private int Start()
+    {
+        if (Used == 0)
+            return 0;
+        int best = 0, length = 0;
+        for (int i = 0, end; i < _references.Length; i = end)
+        {
+            var free = _references[i] == 0;
+            end = i + 1;
+            while (end < _references.Length && (_references[end] == 0) == free)
+                end++;
+            if (free && end - i > length)
+                (best, length) = (i, end - i);
+        }
+        var middle = best == 0 ? 0 : (best + (length / 2)) / StartStep * StartStep;
+        return middle > best ? middle : best;
     }
 
     /// <inheritdoc/>
@@ -90,11 +121,9 @@ internal sealed class KvCells : IKvCache
             if (--_references[cells[i]] > 0)
                 continue;
             Used--;
-            _firstFree = Math.Min(_firstFree, cells[i]);
+            _lowestFree = Math.Min(_lowestFree, cells[i]);
         }
         cells.RemoveRange(length, cells.Count - length);
-        while (Extent > 0 && _references[Extent - 1] == 0)
-            Extent--;
         return cells.Count;
     }
 
@@ -107,8 +136,14 @@ internal sealed class KvCells : IKvCache
         foreach (var cell in prefix)
             _references[cell]++;
         _sequences[id]!.AddRange(prefix);
+        _tiers[id] = _tiers[sequence];
         return id;
     }
+
+    /// <summary>Which of several devices that share its layers keeps a sequence's keys and values; 0 unless <see cref="SetTier"/> said otherwise, or the origin of a fork.</summary>
+    public int Tier(int sequence) => _tiers[sequence];
+
+    public void SetTier(int sequence, int tier) => _tiers[sequence] = tier;
 
     private List<int> Sequence(int id) => _sequences[id] ?? throw new ArgumentException($"Sequence {id} is not open.", nameof(id));
 }

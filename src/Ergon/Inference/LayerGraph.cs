@@ -5,85 +5,134 @@ using Ergon.Native.Tensors;
 namespace Ergon.Inference;
 
 /// <summary>
-/// Lowers a run of layers to ggml operations. The order of operations is llama.cpp's, so that results on the
+/// Lowers a run of stages to ggml operations. The order of operations is llama.cpp's, so that results on the
 /// CPU are bit-identical to its own; a comment stands where the order is a choice.
 /// </summary>
-internal sealed class LayerGraph : IDisposable
+internal sealed partial class LayerGraph : IDisposable
 {
-    // A layer makes about 55 tensors with all biases and norms present, and two for each expert that a row takes.
-    private const int TensorsPerLayer = 64, TensorsBeside = 64;
+    // A layer makes about 60 tensors with all biases and norms present, two for each expert that a row takes, and
+    // six for each group of rows that attends apart.
+    private const int TensorsPerLayer = 72, TensorsPerGroup = 6, TensorsBeside = 64;
 
     private readonly ModelDescription _model;
     private readonly Weights _weights;
-    private readonly LayerRange _layers;
-    private readonly LayerCache[] _cache; // none with pooling
+    private readonly StageRange _stages;
+    private readonly IReadOnlyDictionary<int, LayerCache> _cache; // by layer; empty with pooling
     private readonly int _cells;
     private Tensor _tokens; // [rows]
-    private Tensor _residual; // [n_embd, rows]
     private Tensor _positions; // [rows]
     private Tensor _writeCells; // [rows]
-    private Tensor _mask; // [extent, rows]
-    private Tensor _windowMask; // [extent, rows]
+    private Tensor _mask; // [extent * rows of all groups]
+    private Tensor _windowMask; // the same for layers with a window
     private Tensor _historyCells; // [convolution length * rows]
     private Tensor _outputRows; // [outputs]
     private Tensor _shares; // [rows, outputs]
 
-    public LayerGraph(ModelDescription model, Weights weights, LayerRange layers, LayerCache[] cache, int cells)
+    public LayerGraph(ModelDescription model, Weights weights, StageRange stages, IReadOnlyDictionary<int, LayerCache> cache, int cells)
     {
-        (_model, _weights, _layers, _cache, _cells) = (model, weights, layers, cache, cells);
-        Graph = new Graph((layers.Count * (TensorsPerLayer + (2 * model.ExpertsUsed))) + TensorsBeside);
+        (_model, _weights, _stages, _cache, _cells) = (model, weights, stages, cache, cells);
+        Graph = new Graph(Capacity(groups: 1));
     }
 
-    public Graph Graph { get; }
+    public Graph Graph { get; private set; }
 
-    /// <summary>What the run computes; null when the pass wants no logits and the run ends the model.</summary>
+    /// <summary>Logits or pooled rows; null when the run does not end the model, or the pass wants none.</summary>
     public Tensor Result { get; private set; }
 
-    private bool EndsLayers => _layers.Count > 0 && _layers.End == _model.LayerCount;
+    private int Capacity(int groups) => (_stages.Stages.Count(s => s.Kind == StageKind.Projection) + 1) * (TensorsPerLayer + (2 * _model.ExpertsUsed) + (groups * TensorsPerGroup)) + TensorsBeside;
 
-    /// <summary>Builds the graph for passes of this shape. With pooling the outputs are texts, and the extent the rows.</summary>
-    public void Build(int rows, int extent, int outputs)
+    /// <summary>Builds the graph for passes of this one's shape. With pooling the outputs are texts.</summary>
+    public void Build(Pass pass)
     {
+        var groups = Math.Max(pass.Full.Groups.Length, pass.Windowed.Groups.Length);
+        if (Graph.Capacity < Capacity(groups))
+        {
+            Graph.Dispose();
+            Graph = new Graph(Capacity(groups));
+        }
         Graph.Reset();
         // Inputs that no operation reads have no memory, so those that not every graph reads are made on first use.
-        _tokens = _residual = _positions = _writeCells = _mask = _windowMask = _historyCells = _outputRows = _shares = Result = default;
-        if (_layers.Pooling is null && EndsLayers && outputs > 0 && outputs < rows)
-            _outputRows = Graph.Input(GgmlType.I32, outputs);
+        _tokens = _positions = _writeCells = _mask = _windowMask = _historyCells = _outputRows = _shares = Result = default;
+        _incoming.Clear();
+        _outgoing.Clear();
+        Array.Clear(_values);
 
-        var x = _layers.Embedding ? Embed(rows) : _residual = Graph.Input(GgmlType.F32, _model.EmbeddingLength, _layers.Count > 0 ? rows : outputs);
-        for (var layer = _layers.First; layer < _layers.End; layer++)
+        int rows = pass.Rows, outputs = pass.Outputs;
+        long residual = _model.EmbeddingLength, width = (long)_model.HeadLength * _model.HeadCount, widthKv = (long)_model.HeadLength * _model.HeadCountKv;
+        foreach (var (kind, layer) in _stages.Stages)
         {
-            var convolved = _model.Layers.HasConvolution(layer);
-            var (begun, keys, values) = convolved ? (GateAndHistory(x, layer, rows), default, default) : QueryKeyValue(x, layer, rows, extent);
-            // Nobody will look at the last layer's result: writing to the cache was all.
-            if (outputs == 0 && layer == _model.LayerCount - 1)
-                return;
-            var mixed = convolved ? Convolve(begun, layer, rows) : Attend(begun, keys, values, layer, rows, extent);
-            // Only the rows that want logits go on after the last look at others.
-            if (!_outputRows.IsNull && layer == _model.LayerCount - 1)
-                (mixed, x) = (Graph.GetRows(mixed, _outputRows), Graph.GetRows(x, _outputRows));
-            x = AddBlock(x, mixed, WeightRole.AttentionPostNorm, layer);
-            x = FeedForward(NormAt(NormPlaces.Sum, x, WeightRole.AttentionSumNorm, WeightRole.AttentionSumNormBias, layer), layer);
+            var convolves = layer >= 0 && _model.Layers.HasConvolution(layer);
+            // Nobody will look at the last layer's result: its cache is written, and that is all.
+            var isUnseen = outputs == 0 && (kind == StageKind.Head || layer == _model.LayerCount - 1);
+            if (isUnseen && kind is StageKind.FeedForward or StageKind.Head)
+                break;
+            switch (kind)
+            {
+                case StageKind.Embedding:
+                    Set(BoundaryValue.Residual, Embed(rows));
+                    break;
+                case StageKind.Projection:
+                    var x = Take(BoundaryValue.Residual, residual, rows);
+                    if (convolves)
+                        GateAndHistory(x, layer, rows);
+                    else
+                        QueryKeyValue(x, layer, rows);
+                    break;
+                case StageKind.Attention when convolves:
+                    Write(_cache[layer].History, Take(BoundaryValue.Key, residual, rows));
+                    if (!isUnseen)
+                        Set(BoundaryValue.Attended, Convolve(Take(BoundaryValue.Query, residual, rows), layer, rows));
+                    break;
+                case StageKind.Attention:
+                    var (k, v) = (Take(BoundaryValue.Key, widthKv, rows), Take(BoundaryValue.Value, widthKv, rows));
+                    if (_cache.TryGetValue(layer, out var cache))
+                    {
+                        Write(cache.Keys, Flat(k, rows));
+                        Write(cache.Values, Flat(v, rows));
+                    }
+                    if (!isUnseen)
+                        Set(BoundaryValue.Attended, Attend(Take(BoundaryValue.Query, width, rows), k, v, cache, layer, pass));
+                    break;
+                case StageKind.FeedForward:
+                    Set(BoundaryValue.Residual, FinishLayer(Take(BoundaryValue.Residual, residual, rows), Take(BoundaryValue.Attended, convolves ? residual : width, rows), layer, convolves, pass));
+                    break;
+                case StageKind.Head:
+                    var last = Take(BoundaryValue.Residual, residual, outputs);
+                    Result = Graph.Output(_stages.Pooling is { } pooling ? Pool(last, pooling, rows, outputs) : Head(last));
+                    break;
+            }
         }
-        Result = Graph.Output(_layers is { Head: true, Pooling: { } pooling } ? Pool(x, pooling, rows, outputs) : _layers.Head ? Head(x) : x);
+        HandOn(outputs > 0);
     }
 
-    /// <summary>Hands a pass to the graph that was built for its shape.</summary>
-    public void SetInputs(Pass pass, ReadOnlySpan<float> residual)
+    private Tensor FinishLayer(Tensor x, Tensor attended, int layer, bool convolves, Pass pass)
+    {
+        var mixed = convolves ? Graph.MatMul(_weights[WeightRole.ConvolutionOutput, layer], attended)
+            : Matrix(attended, WeightRole.AttentionOutput, WeightRole.AttentionOutputBias, layer);
+        // Only the rows that want logits go on after the last look at others.
+        if (_stages.Pooling is null && layer == _model.LayerCount - 1 && pass.PicksOutputs)
+        {
+            _outputRows = Graph.Input(GgmlType.I32, pass.Outputs);
+            (mixed, x) = (Graph.GetRows(mixed, _outputRows), Graph.GetRows(x, _outputRows));
+        }
+        x = AddBlock(x, mixed, WeightRole.AttentionPostNorm, layer);
+        return FeedForward(NormAt(NormPlaces.Sum, x, WeightRole.AttentionSumNorm, WeightRole.AttentionSumNormBias, layer), layer);
+    }
+
+    /// <summary>Hands a pass to the graph that was built for its shape; <see cref="Incoming"/> is the caller's to set.</summary>
+    public void SetInputs(Pass pass)
     {
         var rows = pass.Rows;
         if (!_tokens.IsNull)
             _tokens.Set<int>(pass.Tokens.AsSpan(0, rows));
-        if (!_residual.IsNull)
-            _residual.Set(residual);
         if (!_positions.IsNull)
             _positions.Set<int>(pass.Positions.AsSpan(0, rows));
         if (!_writeCells.IsNull)
             _writeCells.Set<long>(pass.WriteCells.AsSpan(0, rows));
         if (!_mask.IsNull)
-            _mask.Set(pass.Mask);
+            _mask.Set(pass.Full.Values);
         if (!_windowMask.IsNull)
-            _windowMask.Set(pass.WindowMask);
+            _windowMask.Set(pass.Windowed.Values);
         if (!_historyCells.IsNull)
             _historyCells.Set(pass.HistoryCells);
         if (!_outputRows.IsNull)
@@ -104,9 +153,8 @@ internal sealed class LayerGraph : IDisposable
         return _model.IsEncoder ? AddBias(Norm(x, WeightRole.EmbeddingNorm, -1), WeightRole.EmbeddingNormBias, -1) : x;
     }
 
-    // The queries [head_length, heads, rows] of a layer, and the keys and values [head_length, kv_heads, extent]
-    // that they look at: those in the cache, with the rows' own just written, or without a cache the rows' own, in F16.
-    private (Tensor Q, Tensor K, Tensor V) QueryKeyValue(Tensor x, int layer, int rows, int extent)
+    // The queries [head_length, heads, rows], keys and values [head_length, kv_heads, rows] of a layer.
+    private void QueryKeyValue(Tensor x, int layer, int rows)
     {
         long length = _model.HeadLength, heads = _model.HeadCount, headsKv = _model.HeadCountKv;
         var y = NormAt(NormPlaces.Before, x, WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
@@ -143,15 +191,9 @@ internal sealed class LayerGraph : IDisposable
         Graph.Expand(q);
         Graph.Expand(v);
         Graph.Expand(k);
-        if (_cache.Length == 0)
-            return (q, Graph.Cast(k, GgmlType.F16), Graph.Cast(v, GgmlType.F16));
-        var cache = _cache[layer - _layers.First];
-        var width = length * headsKv;
-        Write(cache.Keys, Graph.View(k, width, rows, k.Nb(2)));
-        Write(cache.Values, Graph.View(v, width, rows, v.Nb(2)));
-        return (q, Cached(cache.Keys), Cached(cache.Values));
-
-        Tensor Cached(Tensor all) => Graph.View(all, length, headsKv, extent, all.Nb(1) / headsKv, all.Nb(1));
+        Set(BoundaryValue.Query, q);
+        Set(BoundaryValue.Key, k);
+        Set(BoundaryValue.Value, v);
     }
 
     private void Write(Tensor cache, Tensor rows)
@@ -161,14 +203,14 @@ internal sealed class LayerGraph : IDisposable
         Graph.Expand(Graph.SetRows(cache, rows, _writeCells));
     }
 
-    // Writes what the layer's convolution reads, now and for later positions, and returns the gate of its result [n_embd, rows].
-    private Tensor GateAndHistory(Tensor x, int layer, int rows)
+    // The gate of a convolution's result, and what it reads, now and for later positions; both [n_embd, rows].
+    private void GateAndHistory(Tensor x, int layer, int rows)
     {
         var y = NormAt(NormPlaces.Before, x, WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
         var three = Graph.MatMul(_weights[WeightRole.ConvolutionInput, layer], y);
         long width = _model.EmbeddingLength, row = three.Nb(1);
-        Write(_cache[layer - _layers.First].History, Graph.Mul(Part(0), Part(2)));
-        return Part(1);
+        Set(BoundaryValue.Key, Graph.Mul(Part(0), Part(2)));
+        Set(BoundaryValue.Query, Part(1));
 
         Tensor Part(int i) => Graph.View(three, width, rows, row, i * width * sizeof(float));
     }
@@ -176,28 +218,66 @@ internal sealed class LayerGraph : IDisposable
     // Every row gathers the cells of its own last positions, so rows of any sequences may stand in a pass.
     private Tensor Convolve(Tensor gate, int layer, int rows)
     {
+        var all = _cache[layer].History;
         long width = _model.EmbeddingLength, length = _model.Layers.ConvolutionLength;
         if (_historyCells.IsNull)
             _historyCells = Graph.Input(GgmlType.I32, length * rows);
-        var all = _cache[layer - _layers.First].History;
         // Read through a view, as keys and values are: devices that reorder operations know by it that the write comes first.
         var history = Graph.GetRows(Graph.View(all, width, all.Ne(1), all.Nb(1)), _historyCells);
         var windows = Graph.Contiguous(Graph.Permute(Graph.Reshape(history, width, length, rows), 1, 0, 2, 3)); // [length, n_embd, rows]
         var convolved = Graph.Convolve(windows, _weights[WeightRole.ConvolutionKernel, layer]);
-        return Graph.MatMul(_weights[WeightRole.ConvolutionOutput, layer], Graph.Mul(gate, Graph.Reshape(convolved, width, rows)));
+        return Graph.Mul(gate, Graph.Reshape(convolved, width, rows));
     }
 
-    private Tensor Attend(Tensor q, Tensor k, Tensor v, int layer, int rows, int extent)
+    // Looks at what is in the cache; without one the rows look at each other's keys and values, in F16.
+    private Tensor Attend(Tensor q, Tensor k, Tensor v, LayerCache cache, int layer, Pass pass)
     {
-        ref var mask = ref _model.Layers.HasWindow(layer) ? ref _windowMask : ref _mask;
+        long length = _model.HeadLength, heads = _model.HeadCount, headsKv = _model.HeadCountKv;
+        var rows = pass.Rows;
+        if (cache.Keys.IsNull)
+            (k, v) = (Graph.Cast(ByRow(k, headsKv), GgmlType.F16), Graph.Cast(ByRow(v, headsKv), GgmlType.F16));
+        q = ByRow(q, heads);
+        var windowed = _model.Layers.HasWindow(layer);
+        var look = windowed ? pass.Windowed : pass.Full;
+        ref var mask = ref windowed ? ref _windowMask : ref _mask;
         if (mask.IsNull)
-            mask = Graph.Input(GgmlType.F16, extent, rows);
-        var attended = Graph.FlashAttention(ByHead(q), ByHead(k), ByHead(v), mask, _model.Multipliers.Attention, _model.Multipliers.AttentionCap);
-        return Matrix(Graph.Reshape(attended, (long)_model.HeadLength * _model.HeadCount, rows), WeightRole.AttentionOutput, WeightRole.AttentionOutputBias, layer);
+            mask = Graph.Input(GgmlType.F16, look.Values.Length);
+        var attended = new Tensor[look.Groups.Length];
+        var offset = 0L;
+        for (var i = 0; i < attended.Length; i++)
+        {
+            var group = look.Groups[i];
+            attended[i] = Graph.FlashAttention(ByHead(Part(q, group.FirstRow, group.Rows)), ByHead(Seen(cache.Keys, k, group)), ByHead(Seen(cache.Values, v, group)),
+                Graph.View(mask, group.Extent, group.Rows, group.Extent * sizeof(ushort), offset), _model.Multipliers.Attention, _model.Multipliers.AttentionCap);
+            offset += group.MaskLength * sizeof(ushort);
+        }
+        return Graph.Reshape(Joined(attended), length * heads, rows);
+
+        // [head_length, heads, rows]
+        Tensor ByRow(Tensor x, long count) => x.Ne(0) == length && x.Ne(1) == count && x.Ne(2) == rows ? x : Graph.Reshape(x, length, count, rows);
+
+        Tensor Part(Tensor x, int first, int count) => count == rows ? x : Graph.View(x, length, heads, count, x.Nb(1), x.Nb(2), first * x.Nb(2));
+
+        Tensor Seen(Tensor cached, Tensor own, AttentionGroup group) =>
+            cached.IsNull ? own : Graph.View(cached, length, headsKv, group.Extent, cached.Nb(1) / headsKv, cached.Nb(1), group.FirstCell * cached.Nb(1));
 
         // [head_length, rows or extent, heads]
         Tensor ByHead(Tensor x) => Graph.Permute(x, 0, 2, 1, 3);
     }
+
+    // [head_length * kv_heads, rows]
+    private Tensor Flat(Tensor x, int rows)
+    {
+        var width = (long)_model.HeadLength * _model.HeadCountKv;
+        return x.Ne(0) == width && x.Ne(1) == rows && x.Ne(2) == 1 ? x : Graph.View(x, width, rows, x.Nb(2));
+    }
+
+    // In pairs, so that each row is copied as often as the logarithm of their number.
+    private Tensor Joined(ReadOnlySpan<Tensor> parts) => parts.Length switch
+    {
+        1 => parts[0],
+        _ => Graph.Concat(Joined(parts[..(parts.Length / 2)]), Joined(parts[(parts.Length / 2)..]), dimension: 2),
+    };
 
     private Tensor FeedForward(Tensor x, int layer)
     {

@@ -9,13 +9,10 @@ internal readonly record struct PassRow(int Sequence, int Token, bool WantsLogit
 /// <summary>What every segment of a pass is told. Filled anew for each pass, its memory reused.</summary>
 internal sealed class Pass
 {
-    // Attention looks at a multiple of this many cells, so that the graph changes once in as many tokens.
-    // libllama pads by the same number, which bit-identical results depend on.
-    private const int ExtentStep = 256;
-
     private readonly int _window, _convolution;
     private readonly int[] _historyCells;
-    private Half[] _mask = [], _windowMask = [];
+    private readonly List<Run> _runs = [];
+    private readonly List<int> _shape = [];
     private float[] _shares = [];
 
     /// <param name="maxRows">Rows that a pass can have.</param>
@@ -29,14 +26,13 @@ internal sealed class Pass
         Positions = new int[maxRows];
         WriteCells = new long[maxRows];
         OutputRows = new int[maxRows];
+        RowIndices = new int[maxRows];
+        OutputIndices = new int[maxRows];
     }
 
     public int Rows { get; private set; }
 
     public int Outputs { get; private set; }
-
-    /// <summary>Cells that attention looks at.</summary>
-    public int Extent { get; private set; }
 
     public int[] Tokens { get; }
 
@@ -45,14 +41,23 @@ internal sealed class Pass
     /// <summary>The cell that each row's key and value go to.</summary>
     public long[] WriteCells { get; }
 
-    /// <summary>Indices of the rows that want logits, or that stand for their texts.</summary>
+    /// <summary>Indices of the rows that want logits, in the order in which these were asked for, or that stand for their texts.</summary>
     public int[] OutputRows { get; }
 
-    /// <summary>[Extent, Rows]: 0 where a row may look, minus infinity elsewhere.</summary>
-    public ReadOnlySpan<Half> Mask => _mask.AsSpan(0, Extent * Rows);
+    /// <summary>Which of the rows that were asked for stands where: those that look at neighbouring cells stand together.</summary>
+    public int[] RowIndices { get; }
 
-    /// <summary>The same for layers with a window.</summary>
-    public ReadOnlySpan<Half> WindowMask => _windowMask.AsSpan(0, Extent * Rows);
+    /// <summary>Which of the outputs that were asked for each output is.</summary>
+    public int[] OutputIndices { get; }
+
+    /// <summary>Whether the outputs are a choice of the rows, or stand in another order.</summary>
+    public bool PicksOutputs { get; private set; }
+
+    /// <summary>What layers without a window look at.</summary>
+    public AttentionMask Full { get; } = new();
+
+    /// <summary>What layers with a window look at.</summary>
+    public AttentionMask Windowed { get; } = new();
 
     /// <summary>[convolution, Rows]: the cells of each row's last positions, its own the last; the cell after all others stands for those before the first.</summary>
     public ReadOnlySpan<int> HistoryCells => _historyCells.AsSpan(0, _convolution * Rows);
@@ -60,43 +65,47 @@ internal sealed class Pass
     /// <summary>[Rows, Outputs]: how much of each row is in the mean of each text.</summary>
     public ReadOnlySpan<float> Shares => _shares.AsSpan(0, Rows * Outputs);
 
+    /// <summary>Everything that a graph is built for: passes of one shape can share a graph.</summary>
+    public ReadOnlySpan<int> Shape => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_shape);
+
     /// <summary>Describes rows that were appended to <paramref name="cells"/> just before, in this order.</summary>
-    public void Fill(ReadOnlySpan<PassRow> rows, KvCells cells)
+    /// <param name="rows">All rows of the pass.</param>
+    /// <param name="cells">Where they stand.</param>
+    /// <param name="tier">Of which tier's sequences to take the rows; <see langword="null"/> for all.</param>
+    public void Fill(ReadOnlySpan<PassRow> rows, KvCells cells, int? tier = null)
     {
-        Rows = rows.Length;
-        Outputs = 0;
-        Extent = Math.Min(cells.Capacity, (cells.Extent + ExtentStep - 1) / ExtentStep * ExtentStep);
-        HideAll();
-
-        // The last row of a sequence is at its end; the ones before it count back from there.
-        var later = 0;
-        for (var i = rows.Length - 1; i >= 0; i--)
+        FindRuns(rows, cells, tier);
+        Full.Begin(cells.Capacity);
+        Windowed.Begin(cells.Capacity);
+        foreach (var run in _runs)
         {
-            var row = rows[i];
-            later = i + 1 < rows.Length && rows[i + 1].Sequence == row.Sequence ? later + 1 : 0;
-            var of = cells.Cells(row.Sequence);
-            var position = of.Length - 1 - later;
-            Tokens[i] = row.Token;
-            Positions[i] = position;
-            WriteCells[i] = of[position];
-            Show(_mask, of[..(position + 1)]);
+            Full.Add(run.Rows, run.Full, cells.Length(run.Sequence));
             if (_window > 0)
-                Show(_windowMask, of[Math.Max(0, position + 1 - _window)..(position + 1)]);
-            for (var j = 0; j < _convolution; j++)
-                _historyCells[(i * _convolution) + j] = position - _convolution + 1 + j is var past and >= 0 ? of[past] : cells.Capacity;
+                Windowed.Add(run.Rows, run.Windowed, Math.Min(cells.Length(run.Sequence), run.Rows - 1 + _window));
+        }
+        Full.HideAll();
+        Windowed.HideAll();
 
-            void Show(Half[] mask, ReadOnlySpan<int> visible)
+        Rows = 0;
+        foreach (var run in _runs)
+        {
+            var of = cells.Cells(run.Sequence);
+            for (var i = 0; i < run.Rows; i++, Rows++)
             {
-                var row = mask.AsSpan(i * Extent, Extent);
-                foreach (var cell in visible)
-                    row[cell] = Half.Zero;
+                var position = of.Length - run.Rows + i;
+                Tokens[Rows] = rows[run.First + i].Token;
+                Positions[Rows] = position;
+                WriteCells[Rows] = of[position];
+                RowIndices[Rows] = run.First + i;
+                Full.Show(Rows, of[..(position + 1)]);
+                if (_window > 0)
+                    Windowed.Show(Rows, of[Math.Max(0, position + 1 - _window)..(position + 1)]);
+                for (var j = 0; j < _convolution; j++)
+                    _historyCells[(Rows * _convolution) + j] = position - _convolution + 1 + j is var past and >= 0 ? of[past] : cells.Capacity;
             }
         }
-        for (var i = 0; i < rows.Length; i++)
-        {
-            if (rows[i].WantsLogits)
-                OutputRows[Outputs++] = i;
-        }
+        PickOutputs(rows);
+        Describe();
     }
 
     /// <summary>Describes whole texts, whose rows see those of their own text.</summary>
@@ -108,8 +117,14 @@ internal sealed class Pass
         Rows = 0;
         foreach (var text in texts)
             Rows += text.Length;
-        (Extent, Outputs) = (Rows, texts.Length);
-        HideAll();
+        Outputs = texts.Length;
+        foreach (var mask in (ReadOnlySpan<AttentionMask>)[Full, Windowed])
+            mask.Begin(Rows);
+        Full.Add(Rows, (0, Rows), Rows);
+        if (_window > 0)
+            Windowed.Add(Rows, (0, Rows), Rows);
+        Full.HideAll();
+        Windowed.HideAll();
         if (_shares.Length < Rows * Outputs)
             _shares = GC.AllocateUninitializedArray<float>(Rows * Outputs);
         _shares.AsSpan(0, Rows * Outputs).Clear();
@@ -124,28 +139,87 @@ internal sealed class Pass
                 var row = start + position;
                 Positions[row] = position;
                 var end = causal ? position + 1 : length;
-                Show(_mask, row, start..(start + end));
+                Full.Show(row, start..(start + end));
                 if (_window > 0)
-                    Show(_windowMask, row, (start + Math.Max(0, position + 1 - _window))..(start + end));
+                    Windowed.Show(row, (start + Math.Max(0, position + 1 - _window))..(start + end));
             }
             OutputRows[i] = pooling == Pooling.Last ? start + length - 1 : start;
             _shares.AsSpan((i * Rows) + start, length).Fill(1f / length);
         }
-
-        void Show(Half[] mask, int row, Range visible) => mask.AsSpan(row * Extent, Extent)[visible].Clear();
+        Describe();
     }
 
-    private void HideAll()
-    {
-        Hide(ref _mask);
-        if (_window > 0)
-            Hide(ref _windowMask);
+    // The rows of one sequence, and the cells that they look at.
+    private readonly record struct Run(int Sequence, int First, int Rows, (int First, int End) Full, (int First, int End) Windowed);
 
-        void Hide(ref Half[] mask)
+    // Those that look at neighbouring cells come together, so that they can share a look.
+    private void FindRuns(ReadOnlySpan<PassRow> rows, KvCells cells, int? tier)
+    {
+        _runs.Clear();
+        for (int first = 0, end; first < rows.Length; first = end)
         {
-            if (mask.Length < Extent * Rows)
-                mask = GC.AllocateUninitializedArray<Half>(Extent * Rows);
-            mask.AsSpan(0, Extent * Rows).Fill(Half.NegativeInfinity);
+            var sequence = rows[first].Sequence;
+            end = first + 1;
+            while (end < rows.Length && rows[end].Sequence == sequence)
+                end++;
+            if (tier is not null && cells.Tier(sequence) != tier)
+                continue;
+            var of = cells.Cells(sequence);
+            var count = end - first;
+            var windowed = _window == 0 ? default : Stretch(of[Math.Max(0, of.Length - count + 1 - _window)..]);
+            _runs.Add(new Run(sequence, first, count, Stretch(of), windowed));
+        }
+        if (_runs.Count > 1)
+            _runs.Sort(static (a, b) => a.Full.First != b.Full.First ? a.Full.First.CompareTo(b.Full.First) : a.First.CompareTo(b.First));
+    }
+
+    private static (int First, int End) Stretch(ReadOnlySpan<int> cells)
+    {
+        int first = cells[0], last = cells[0];
+        foreach (var cell in cells)
+        {
+            first = Math.Min(first, cell);
+            last = Math.Max(last, cell);
+        }
+        return (first, last + 1);
+    }
+
+    private void PickOutputs(ReadOnlySpan<PassRow> rows)
+    {
+        Outputs = 0;
+        PicksOutputs = false;
+        // Where each asked-for row stands, in the order in which the rows were asked for.
+        var asked = 0;
+        for (var i = 0; i < rows.Length; i++)
+        {
+            if (!rows[i].WantsLogits)
+                continue;
+            var row = RowIndices.AsSpan(0, Rows).IndexOf(i);
+            if (row >= 0)
+            {
+                PicksOutputs |= row != Outputs;
+                OutputIndices[Outputs] = asked;
+                OutputRows[Outputs++] = row;
+            }
+            asked++;
+        }
+        PicksOutputs |= Outputs != Rows;
+    }
+
+    private void Describe()
+    {
+        _shape.Clear();
+        _shape.Add(Rows);
+        _shape.Add(Outputs);
+        _shape.Add(PicksOutputs ? 1 : 0);
+        foreach (var mask in (ReadOnlySpan<AttentionMask>)[Full, Windowed])
+        {
+            foreach (var group in mask.Groups)
+            {
+                _shape.Add(group.Rows);
+                _shape.Add(group.FirstCell);
+                _shape.Add(group.Extent);
+            }
         }
     }
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Ergon.Models;
 using Ergon.Native;
 using Ergon.Native.Tensors;
@@ -5,59 +6,73 @@ using Ergon.Native.Tensors;
 namespace Ergon.Inference;
 
 /// <summary>
-/// A run of layers on one device: its weights, its part of the KV cache, and the graph that computes it.
+/// A run of stages on one device: its weights, its part of the KV cache, and the graph that computes it.
 /// One thread makes all calls of one segment.
 /// </summary>
 internal sealed class Segment : IDisposable
 {
+    // What of the cache is cleared at a time, in cells.
+    private const int PageCells = 256;
+
+    private readonly ModelDescription _model;
     private readonly Backend _backend;
     private readonly Weights _weights;
     private readonly TensorArena _cacheArena;
     private readonly DeviceBuffer? _cacheBuffer;
-    private readonly LayerCache[] _cache;
-    private int _cellsCleared;
+    private readonly Dictionary<int, LayerCache> _cache = [];
+    private readonly bool[] _clearedPages;
+    private readonly int _cells;
+    private readonly (int Full, int Windowed) _attentionLayers;
+    private readonly (long Full, long Windowed, long History) _cellBytes; // of all layers of a kind
     private readonly LayerGraph _lowering;
     private readonly GraphAllocator _allocator;
-    private (int Rows, int Extent, int Outputs) _shape;
+    private int[] _shape = [];
 
     /// <param name="model">The model.</param>
-    /// <param name="backend">The device, opened; owned from here on.</param>
-    /// <param name="layers">What to run there.</param>
+    /// <param name="backend">The device, opened; outlives the segment.</param>
+    /// <param name="stages">What to run there.</param>
     /// <param name="cells">Cells of the KV cache; with pooling, which needs none, positions of the longest text.</param>
     /// <param name="cacheType">How keys and values are stored.</param>
     /// <param name="progress">Told the share loaded, 0 to 1.</param>
     /// <param name="cancellation">Stops loading.</param>
-    public Segment(ModelDescription model, Backend backend, LayerRange layers, int cells, GgmlType cacheType, IProgress<double>? progress = null, CancellationToken cancellation = default)
+    public Segment(ModelDescription model, Backend backend, StageRange stages, int cells, GgmlType cacheType, IProgress<double>? progress = null, CancellationToken cancellation = default)
     {
-        _backend = backend;
-        Layers = layers;
+        (_model, _backend, _cells, Stages) = (model, backend, cells, stages);
+        _clearedPages = new bool[(cells + PageCells - 1) / PageCells];
         try
         {
-            _weights = new Weights(model, backend.Device, layers, progress, cancellation);
-            var cached = layers.Pooling is null ? layers.Count : 0;
-            _cacheArena = new TensorArena(Math.Max(1, 2 * cached));
+            _weights = new Weights(model, backend.Device, stages, progress, cancellation);
+            int[] cached = stages.Pooling is null ? [.. stages.Stages.Where(s => s.Kind == StageKind.Attention).Select(s => s.Layer)] : [];
+            _cacheArena = new TensorArena(Math.Max(1, 2 * cached.Length));
             long width = (long)model.HeadLength * model.HeadCountKv, bytes = 0;
-            _cache = new LayerCache[cached];
-            for (var i = 0; i < _cache.Length; i++)
+            foreach (var layer in cached)
             {
                 // One cell more, never written, is what lies before a sequence's first position.
-                _cache[i] = model.Layers.HasConvolution(layers.First + i)
+                var cache = model.Layers.HasConvolution(layer)
                     ? new LayerCache { History = _cacheArena.New(GgmlType.F32, model.EmbeddingLength, cells + 1) }
                     : new LayerCache { Keys = _cacheArena.New(cacheType, width, cells), Values = _cacheArena.New(cacheType, width, cells) };
-                bytes += _cache[i].Tensors.Sum(t => t.Bytes);
+                bytes += cache.Tensors.Sum(t => t.Bytes);
+                _cache.Add(layer, cache);
+                var cell = cache.Tensors.Sum(t => t.Nb(1));
+                if (!cache.History.IsNull)
+                    _cellBytes.History += cell;
+                else if (model.Layers.HasWindow(layer))
+                    (_attentionLayers.Windowed, _cellBytes.Windowed) = (_attentionLayers.Windowed + 1, _cellBytes.Windowed + cell);
+                else
+                    (_attentionLayers.Full, _cellBytes.Full) = (_attentionLayers.Full + 1, _cellBytes.Full + cell);
             }
             _cacheBuffer = _cacheArena.Allocate(backend.Device.BufferType, bytes);
             if (backend.Device.BufferType.IsHost)
             {
-                foreach (var cache in _cache.Where(c => !c.History.IsNull))
+                foreach (var cache in _cache.Values.Where(c => !c.History.IsNull))
                     cache.History.Clear(0, cache.History.Bytes);
             }
             else
             {
                 _cacheBuffer?.Clear();
-                _cellsCleared = cells;
+                Array.Fill(_clearedPages, true);
             }
-            _lowering = new LayerGraph(model, _weights, layers, _cache, cells);
+            _lowering = new LayerGraph(model, _weights, stages, _cache, cells);
             _allocator = new GraphAllocator(backend.Device.BufferType);
         }
         catch
@@ -67,40 +82,70 @@ internal sealed class Segment : IDisposable
         }
     }
 
-    public LayerRange Layers { get; }
+    public StageRange Stages { get; }
 
     public Backend Backend => _backend;
 
+    /// <summary>What the segment did in the last pass.</summary>
+    public SegmentReport Report { get; private set; }
+
     /// <summary>Computes the segment for the rows of a pass.</summary>
     /// <param name="pass">The rows.</param>
-    /// <param name="residual">[n_embd, rows] from the segment before; not read when this one embeds.</param>
-    /// <param name="result">Logits [n_vocab, outputs] with a head, else the residual stream: [n_embd, outputs] after the last layer, [n_embd, rows] before; with pooling [n_embd, texts].</param>
+    /// <param name="boundary">Where values come from and go to; <see langword="null"/> when the segment is a whole model.</param>
+    /// <param name="result">At the end of the model: logits [n_vocab, outputs], with pooling [n_embd, texts].</param>
     /// <exception cref="NativeException">The device failed.</exception>
-    public void Run(Pass pass, ReadOnlySpan<float> residual, Span<float> result)
+    public void Run(Pass pass, Boundary? boundary, Span<float> result)
     {
-        var shape = (pass.Rows, pass.Extent, pass.Outputs);
-        if (shape != _shape)
+        var began = Stopwatch.GetTimestamp();
+        if (!pass.Shape.SequenceEqual(_shape))
         {
-            _shape = default;
-            ClearUpTo(pass.Extent);
-            _lowering.Build(pass.Rows, pass.Extent, pass.Outputs);
+            _shape = [];
+            Clear(pass);
+            _lowering.Build(pass);
             RequireSupport();
             _allocator.Allocate(_lowering.Graph);
-            _shape = shape;
+            _shape = pass.Shape.ToArray();
         }
-        _lowering.SetInputs(pass, residual);
+        _lowering.SetInputs(pass);
+        foreach (var (value, tensor) in _lowering.Incoming)
+            Move(tensor, Chosen(pass, atEnd: false), boundary!.Rows(value), incoming: true);
         _backend.Compute(_lowering.Graph);
+        foreach (var (value, tensor) in _lowering.Outgoing)
+            Move(tensor, Chosen(pass, atEnd: value == BoundaryValue.Residual), boundary!.Rows(value), incoming: false);
         if (!_lowering.Result.IsNull)
             _lowering.Result.Get(result);
+        Report = new SegmentReport(_backend.Device.Name, Stages, pass.Rows, began, Stopwatch.GetTimestamp(),
+            _lowering.Graph.MatrixFlops + AttentionFlops(pass), _lowering.Graph.WeightBytes + CacheBytes(pass), TransferBytes(pass));
     }
 
-    /// <summary>The tensors that hold a row for each cell, in the model's order.</summary>
-    public IEnumerable<Tensor> CellTensors => _cache.SelectMany(layer => layer.Tensors);
+    // After the last layer a row of a value is an output, before that a row of the pass.
+    private ReadOnlySpan<int> Chosen(Pass pass, bool atEnd)
+    {
+        var head = Stage.Count(_model.LayerCount) - 1;
+        return (atEnd ? Stages.End : Stages.First) == head ? pass.OutputIndices.AsSpan(0, pass.Outputs) : pass.RowIndices.AsSpan(0, pass.Rows);
+    }
+
+    private static void Move(Tensor tensor, ReadOnlySpan<int> indices, Span<float> rows, bool incoming)
+    {
+        var width = (int)tensor.Ne(0) * (int)(tensor.Ne(1) * tensor.Ne(2) / indices.Length);
+        for (int i = 0, run; i < indices.Length; i += run)
+        {
+            run = Runs.Length(indices[i..]);
+            var part = rows.Slice(indices[i] * width, run * width);
+            if (incoming)
+                tensor.Set<float>(part, (long)i * width * sizeof(float));
+            else
+                tensor.Get(part, (long)i * width * sizeof(float));
+        }
+    }
+
+    /// <summary>What a layer of this segment keeps of every cell.</summary>
+    public LayerCache? CacheOf(int layer) => _cache.TryGetValue(layer, out var cache) ? cache : null;
 
     /// <summary>Overwrites cells of the cache with zeros.</summary>
     public void ClearCells(ReadOnlySpan<int> cells)
     {
-        foreach (var tensor in _cache.SelectMany(c => c.Tensors))
+        foreach (var tensor in _cache.Values.SelectMany(c => c.Tensors))
         {
             var zeros = new byte[tensor.Nb(1)];
             foreach (var cell in cells)
@@ -108,15 +153,29 @@ internal sealed class Segment : IDisposable
         }
     }
 
-    // Cells that were never written are masked, but 0 times NaN is NaN where masked products are computed too.
-    // The host's are cleared when attention first looks at them: until then they take no resident memory.
-    public void ClearUpTo(int extent)
+    private void Clear(Pass pass)
     {
-        if (extent <= _cellsCleared)
-            return;
-        foreach (var tensor in _cache.Where(c => !c.Keys.IsNull).SelectMany(c => c.Tensors))
-            tensor.Clear(_cellsCleared * tensor.Nb(1), (extent - _cellsCleared) * tensor.Nb(1));
-        _cellsCleared = extent;
+        foreach (var group in pass.Full.Groups)
+            Clear(group.FirstCell, group.Extent);
+        foreach (var group in pass.Windowed.Groups)
+            Clear(group.FirstCell, group.Extent);
+    }
+
+    /// <summary>
+    /// Clears cells that were never looked at. They are masked, but 0 times NaN is NaN where masked products are
+    /// computed too. The host's are cleared when attention first looks at them: until then they take no resident memory.
+    /// </summary>
+    public void Clear(int first, int count)
+    {
+        for (var page = first / PageCells; page * PageCells < Math.Min(_cells, first + count); page++)
+        {
+            if (_clearedPages[page])
+                continue;
+            _clearedPages[page] = true;
+            var cells = Math.Min(PageCells, _cells - (page * PageCells));
+            foreach (var tensor in _cache.Values.Where(c => !c.Keys.IsNull).SelectMany(c => c.Tensors))
+                tensor.Clear(page * PageCells * tensor.Nb(1), cells * tensor.Nb(1));
+        }
     }
 
     // The CPU computes every operation; asking others first gives an error where they would abort.
@@ -132,6 +191,25 @@ internal sealed class Segment : IDisposable
         }
     }
 
+    // A product with a key and one with a value for each head and each cell that is looked at.
+    private double AttentionFlops(Pass pass) => 4.0 * _model.HeadLength * _model.HeadCount
+        * (((double)_attentionLayers.Full * pass.Full.Visible) + ((double)_attentionLayers.Windowed * pass.Windowed.Visible));
+
+    private double CacheBytes(Pass pass) => ((double)_cellBytes.Full * (pass.Full.Distinct + pass.Rows)) + ((double)_cellBytes.Windowed * (pass.Windowed.Distinct + pass.Rows))
+        + ((double)_cellBytes.History * pass.Rows * (_model.Layers.ConvolutionLength + 1));
+
+    private long TransferBytes(Pass pass)
+    {
+        var bytes = pass.Rows * (long)sizeof(int);
+        if (_attentionLayers != default)
+            bytes += (pass.Full.Values.Length + pass.Windowed.Values.Length) * sizeof(ushort);
+        foreach (var (_, tensor) in _lowering.Incoming)
+            bytes += tensor.Bytes;
+        foreach (var (_, tensor) in _lowering.Outgoing)
+            bytes += tensor.Bytes;
+        return bytes + (_lowering.Result.IsNull ? 0 : _lowering.Result.Bytes);
+    }
+
     public void Dispose()
     {
         _allocator?.Dispose();
@@ -139,6 +217,5 @@ internal sealed class Segment : IDisposable
         _cacheBuffer?.Dispose();
         _cacheArena?.Dispose();
         _weights?.Dispose();
-        _backend.Dispose();
     }
 }

@@ -20,7 +20,7 @@ internal sealed class Weights : IDisposable
     /// <param name="progress">Told the share done, 0 to 1.</param>
     /// <param name="cancellation">Stops between two tensors.</param>
     /// <exception cref="Native.NativeException">The device has not enough memory.</exception>
-    public Weights(ModelDescription model, NativeDevice device, LayerRange stages, IProgress<double>? progress = null, CancellationToken cancellation = default)
+    public Weights(ModelDescription model, NativeDevice device, StageRange stages, IProgress<double>? progress = null, CancellationToken cancellation = default)
     {
         try
         {
@@ -36,7 +36,7 @@ internal sealed class Weights : IDisposable
     /// <summary>The weight of that role; a null tensor where the model has none.</summary>
     public Tensor this[WeightRole role, int layer = -1] => _tensors.GetValueOrDefault((role, layer));
 
-    private void Load(ModelDescription model, NativeDevice device, LayerRange stages, IProgress<double>? progress, CancellationToken cancellation)
+    private void Load(ModelDescription model, NativeDevice device, StageRange stages, IProgress<double>? progress, CancellationToken cancellation)
     {
         WeightSpec[] specs = [.. model.Weights.Where(w => stages.Contains(w))];
         using var repack = new RepackProbe(device);

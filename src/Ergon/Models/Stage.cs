@@ -9,7 +9,7 @@ internal enum StageKind
     /// <summary>The residual stream to queries, keys and values with their positions; of a short convolution to its gate and what it reads.</summary>
     Projection,
 
-    /// <summary>Writes keys and values to the cache and attends; a short convolution likewise. The one stage without matrices, and the one with a cache.</summary>
+    /// <summary>Writes keys and values to the cache and attends; a short convolution likewise. The one stage with a cache, and without a matrix.</summary>
     Attention,
 
     /// <summary>What was attended, through the output matrix and the feed-forward block, into the residual stream.</summary>
@@ -37,4 +37,14 @@ internal readonly record struct Stage(StageKind Kind, int Layer)
 
     /// <summary>The place in the chain of the first stage of a layer; of the head for the layer after the last.</summary>
     public static int OfLayer(int layer) => 1 + (PerLayer * layer);
+
+    /// <summary>Its name in reports, such as <c>7.attention</c>.</summary>
+    public override string ToString() => Kind switch
+    {
+        StageKind.Embedding => "embedding",
+        StageKind.Head => "head",
+        StageKind.Projection => $"{Layer}.projection",
+        StageKind.Attention => $"{Layer}.attention",
+        _ => $"{Layer}.feedforward",
+    };
 }

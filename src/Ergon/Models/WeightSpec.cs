@@ -58,6 +58,19 @@ internal enum WeightRole
 /// <param name="TensorName">The tensor's name in the file.</param>
 internal readonly record struct WeightSpec(WeightRole Role, int Layer, string TensorName)
 {
+    /// <summary>The kind of stage that uses it; rotary factors are used by that of every layer.</summary>
+    public StageKind Stage => Role switch
+    {
+        WeightRole.TokenEmbedding or WeightRole.PositionEmbedding or WeightRole.TokenTypes or WeightRole.EmbeddingNorm or WeightRole.EmbeddingNormBias => StageKind.Embedding,
+        WeightRole.OutputNorm or WeightRole.OutputNormBias or WeightRole.Output or WeightRole.OutputBias => StageKind.Head,
+        WeightRole.RopeFactors or WeightRole.RopeFactorsLong or WeightRole.RopeFactorsShort
+            or WeightRole.AttentionNorm or WeightRole.AttentionNormBias or WeightRole.Query or WeightRole.QueryBias or WeightRole.Key or WeightRole.KeyBias
+            or WeightRole.Value or WeightRole.ValueBias or WeightRole.QueryNorm or WeightRole.KeyNorm or WeightRole.FusedQkv or WeightRole.FusedQkvBias
+            or WeightRole.ConvolutionInput => StageKind.Projection,
+        WeightRole.ConvolutionKernel => StageKind.Attention,
+        _ => StageKind.FeedForward,
+    };
+
     /// <summary>The matrices that activations are multiplied by, which alone may be repacked.</summary>
     public bool IsMatrix => IsExperts || Role is WeightRole.Router or WeightRole.Output or WeightRole.Query or WeightRole.Key or WeightRole.Value
         or WeightRole.FusedQkv or WeightRole.AttentionOutput or WeightRole.Gate or WeightRole.Up or WeightRole.Down

@@ -156,7 +156,7 @@ public sealed class EmbeddingTests : IDisposable
         var path = random.Write(_folder.Path);
         var model = ModelDescription.Read(GgufFile.Open(path));
         var cpu = NativeDevice.All().First(d => d.Kind == NativeDeviceKind.Cpu);
-        using var engine = new EmbeddingEngine(model, new Placement(cpu, LayerRange.Whole(model) with { Pooling = pooling }, 1), Context);
+        using var engine = new EmbeddingEngine(model, new Placement(cpu, StageRange.Whole(model) with { Pooling = pooling }, 1), Context);
         using var llama = LlamaModel.Load(path, vocabularyOnly: false);
         using var oracle = new LlamaContext(llama, Context, 1, sequences: 8, pooling: (int)pooling);
         var draw = new Random(7);

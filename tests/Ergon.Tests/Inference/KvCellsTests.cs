@@ -18,7 +18,7 @@ public sealed class KvCellsTests
         Assert.Equal(5, cells.Used);
         Assert.Equal([0, 1, 2, 5, 6], cells.Cells(second).ToArray());
         cells.Close(second);
-        Assert.Equal((0, 0), (cells.Used, cells.Extent));
+        Assert.Equal(0, cells.Used);
     }
 
     [Fact]
@@ -39,6 +39,41 @@ public sealed class KvCellsTests
         Assert.Null(cells.Fork(0, 0));
         cells.Close(0);
         Assert.Equal(0, cells.Open());
+    }
+
+    [Fact]
+    public void Sequences_lie_apart_and_their_cells_ascend()
+    {
+        var cells = new KvCells(4096, 4);
+        for (var i = 0; i < 4; i++)
+            cells.Open();
+        for (var i = 0; i < 1000; i++)
+        {
+            for (var sequence = 0; sequence < 4; sequence++)
+                Assert.True(cells.TryAppend(sequence, 1));
+        }
+        for (var sequence = 0; sequence < 4; sequence++)
+        {
+            var own = cells.Cells(sequence).ToArray();
+            Assert.Equal(Enumerable.Range(own[0], 1000), own);
+            Assert.Equal(0, own[0] % 1024);
+        }
+    }
+
+    [Fact]
+    public void The_cells_of_forks_ascend_beside_each_other()
+    {
+        var cells = new KvCells(512, 8);
+        var origin = cells.Open()!.Value;
+        Assert.True(cells.TryAppend(origin, 100));
+        int[] forks = [.. Enumerable.Range(0, 6).Select(_ => cells.Fork(origin, 100)!.Value)];
+        for (var i = 0; i < 20; i++)
+        {
+            foreach (var fork in forks)
+                Assert.True(cells.TryAppend(fork, 1));
+        }
+        Assert.All(forks, fork => Assert.Equal(cells.Cells(fork).ToArray().Order(), cells.Cells(fork).ToArray()));
+        Assert.Equal(220, cells.Used);
     }
 
     [Fact]
@@ -89,7 +124,7 @@ public sealed class KvCellsTests
                 foreach (var (sequence, tags) in model)
                     Assert.Equal(tags, cells.Cells(sequence).ToArray().Select(c => owner[c]));
                 Assert.Equal(model.Values.SelectMany(t => t).Distinct().Count(), cells.Used);
-                Assert.True(cells.Extent >= cells.Used && cells.Extent <= cells.Capacity);
+                Assert.Equal(cells.Capacity, cells.Used + cells.Free);
             }
         }
     }

@@ -138,32 +138,39 @@ public sealed class OracleTests : IDisposable
     public void Real_models_give_the_same_logits_and_128_greedy_tokens(string file, int prompt) =>
         CompareWithLlama(Shared.Path("data/models/" + file), prompt);
 
-    [Theory]
-    [InlineData("llama")]
-    [InlineData("gemma3")]
-    [InlineData("smollm3")]
-    [InlineData("lfm2")]
-    public void Cutting_at_every_layer_boundary_leaves_the_logits_as_they_are(string architecture)
-    {
-        var file = new RandomModel(architecture, GgmlType.Q4_0).Write(_folder.Path);
-        var model = ModelDescription.Read(GgufFile.Open(file));
-        var whole = Logits(LayerRange.Whole(model));
-        Assert.Equal(whole, Logits(new LayerRange(0, 0, true, false), new(0, model.LayerCount, false, false), new(model.LayerCount, model.LayerCount, false, true)));
-        for (var cut = 1; cut < model.LayerCount; cut++)
-            Assert.Equal(whole, Logits(new LayerRange(0, cut, true, false), new(cut, model.LayerCount, false, true)));
+    public static TheoryData<string> Generative() => [.. Architecture.All.Where(a => !a.Encoder).Select(a => a.Name)];
 
-        float[] Logits(params LayerRange[] ranges)
+    [Theory]
+    [MemberData(nameof(Generative))]
+    public void Cutting_at_every_stage_boundary_leaves_the_logits_as_they_are(string architecture)
+    {
+        var model = ModelDescription.Read(GgufFile.Open(new RandomModel(architecture, GgmlType.Q4_0).Write(_folder.Path)));
+        var stages = Stage.Count(model.LayerCount);
+        var whole = CutLogits(model, 0, stages);
+        for (var cut = 1; cut < stages; cut++)
+            Assert.Equal(whole, CutLogits(model, 0, cut, stages));
+        // Each stage a segment of its own.
+        Assert.Equal(whole, CutLogits(model, [.. Enumerable.Range(0, stages + 1)]));
+    }
+
+    private static float[] CutLogits(ModelDescription model, params int[] cuts)
+    {
+        using var engine = new Engine(model, [.. cuts.Zip(cuts.Skip(1)).Select(c => new Placement(Cpu, new StageRange(c.First, c.Second, model.LayerCount), 1))], 1024, 3, GgmlType.F16);
+        int first = engine.Cells.Open()!.Value, second = engine.Cells.Open()!.Value;
+        var all = new List<float>();
+        // Rows with and without logits, a pass without any, single rows, and two sequences that lie apart.
+        Run([.. Prompt(50, model).Select((t, i) => new PassRow(first, t, i % 3 == 0))]);
+        Run([.. Prompt(5, model).Select(t => new PassRow(first, t, false))]);
+        Run([.. Prompt(70, model).Select((t, i) => new PassRow(second, t, i == 69)), .. Prompt(4, model).Select(t => new PassRow(first, t, true))]);
+        Run([new PassRow(second, 7, true), new PassRow(first, 7, true)]);
+        Run([new PassRow(first, 7, true)]);
+        return [.. all];
+
+        void Run(PassRow[] rows)
         {
-            using var engine = new Engine(model, [.. ranges.Select(r => new Placement(Cpu, r, 1))], 512, 1, GgmlType.F16);
-            var sequence = engine.Cells.Open()!.Value;
-            var all = new List<float>();
-            // Rows with and without logits, a pass without any, and single rows.
-            Assert.True(engine.TryRun([.. Prompt(50, model).Select((t, i) => new PassRow(sequence, t, i % 3 == 0))], out var logits));
+            Assert.True(engine.TryRun(rows, out var logits));
+            Assert.Equal(rows.Count(r => r.WantsLogits) * model.VocabularySize, logits.Length);
             all.AddRange(logits);
-            Assert.True(engine.TryRun([.. Prompt(5, model).Select(t => new PassRow(sequence, t, false))], out _));
-            Assert.True(engine.TryRun([new PassRow(sequence, 7, true)], out logits));
-            all.AddRange(logits);
-            return [.. all];
         }
     }
 
@@ -175,7 +182,7 @@ public sealed class OracleTests : IDisposable
     {
         var model = ModelDescription.Read(GgufFile.Open(new RandomModel(architecture, GgmlType.F32).Write(_folder.Path)));
         // Passes of other shapes differ in the last bits, which F16 keys and values would round apart to 1e-3.
-        using var engine = new Engine(model, [new Placement(Cpu, LayerRange.Whole(model), 1)], 512, 4, GgmlType.F32);
+        using var engine = new Engine(model, [new Placement(Cpu, StageRange.Whole(model), 1)], 512, 4, GgmlType.F32);
         int[] prompt = Prompt(60, model), other = Prompt(45, model), detour = Prompt(9, model);
         var alone = Run([.. Rows(engine.Cells.Open()!.Value, [.. prompt, .. other])])[^model.VocabularySize..];
 
@@ -210,7 +217,7 @@ public sealed class OracleTests : IDisposable
     internal static void CompareWithLlama(string path, int prompt, int decode = 128)
     {
         var model = ModelDescription.Read(GgufFile.Open(path));
-        using var engine = new Engine(model, [new Placement(Cpu, LayerRange.Whole(model), 1)], Context, 1, GgmlType.F16);
+        using var engine = new Engine(model, [new Placement(Cpu, StageRange.Whole(model), 1)], Context, 1, GgmlType.F16);
         using var llama = LlamaModel.Load(path, vocabularyOnly: false);
         using var oracle = new LlamaContext(llama, Context, 1);
         var sequence = engine.Cells.Open()!.Value;

@@ -15,7 +15,7 @@ public sealed class SteadyDecodeTests : IDisposable
     {
         var model = ModelDescription.Read(GgufFile.Open(new RandomModel("llama", GgmlType.Q8_0).Write(_folder.Path)));
         var cpu = NativeDevice.All().First(d => d.Kind == NativeDeviceKind.Cpu);
-        using var engine = new Engine(model, [new Placement(cpu, LayerRange.Whole(model), 1)], 1024, 1, GgmlType.F16);
+        using var engine = new Engine(model, [new Placement(cpu, StageRange.Whole(model), 1)], 1024, 1, GgmlType.F16);
         var sequence = engine.Cells.Open()!.Value;
         Decode(20);
         const int tokens = 200;

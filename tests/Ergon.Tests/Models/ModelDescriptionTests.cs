@@ -29,7 +29,7 @@ public sealed class ModelDescriptionTests : IDisposable
                 continue;
             }
             var model = Describe(path);
-            using var engine = new Engine(model, [new Placement(NativeDevice.All().First(d => d.Kind == NativeDeviceKind.Cpu), LayerRange.Whole(model), 1)], 256, 1, GgmlType.F16);
+            using var engine = new Engine(model, [new Placement(NativeDevice.All().First(d => d.Kind == NativeDeviceKind.Cpu), StageRange.Whole(model), 1)], 256, 1, GgmlType.F16);
             var sequence = engine.Cells.Open()!.Value;
             Assert.True(engine.TryRun([new PassRow(sequence, 1, false), new PassRow(sequence, 2, true)], out var logits));
             Assert.True(Engine.IsFinite(logits));

@@ -1,0 +1,18 @@
+using System.Diagnostics;
+
+namespace Ergon.Inference;
+
+/// <summary>What one segment did in a pass.</summary>
+/// <param name="Device">The device's name.</param>
+/// <param name="Stages">What it computed.</param>
+/// <param name="Rows">For how many rows.</param>
+/// <param name="Began">A timestamp of <see cref="Stopwatch"/>.</param>
+/// <param name="Ended">Likewise, when its results were in host memory.</param>
+/// <param name="Flops">Multiplications and additions of matrix products and of attention, each counted as one; masked products are not.</param>
+/// <param name="MemoryBytes">Weights, keys and values that it read, and keys and values that it wrote; of each once a pass, whatever the device's caches did.</param>
+/// <param name="TransferBytes">What went in and out of the device: token ids, masks, boundary values, logits.</param>
+internal readonly record struct SegmentReport(string Device, StageRange Stages, int Rows, long Began, long Ended, double Flops, double MemoryBytes, long TransferBytes)
+{
+    /// <summary>How long it took.</summary>
+    public TimeSpan Elapsed => Stopwatch.GetElapsedTime(Began, Ended);
+}
