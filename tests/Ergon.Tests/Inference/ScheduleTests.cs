@@ -13,8 +13,8 @@ namespace Ergon.Tests.Inference;
 public sealed class ScheduleTests(ITestOutputHelper output) : IDisposable
 {
     private const int Sequences = 64, Prompts = 64, MaxTokens = 24;
-    // Attention accumulates in F16 over the cells in their order in the pool, which others change.
-    private const float Rounding = 0.01f;
+    // Products of one row and of several are summed in another order, which F16 keys and values round apart.
+    private const float Rounding = 1e-3f;
     private static readonly int Schedules = int.Parse(Environment.GetEnvironmentVariable("ERGON_SCHEDULES") ?? "200", CultureInfo.InvariantCulture);
     private readonly TemporaryFolder _folder = new();
 
@@ -54,9 +54,9 @@ public sealed class ScheduleTests(ITestOutputHelper output) : IDisposable
                 if (same == generated.Length)
                     continue;
                 parted++;
-                var (gap, scale) = await GapAsync(model, [.. prompts[prompt], .. generated[..same]]);
+                var gap = await GapAsync(model, [.. prompts[prompt], .. generated[..same]]);
                 widest = Math.Max(widest, gap);
-                Assert.True(gap < Rounding * scale, $"seed {seed}, prompt {prompt}: token {same} differs, though the two likeliest are {gap} apart");
+                Assert.True(gap < Rounding, $"seed {seed}, prompt {prompt}: token {same} differs, though the two likeliest are {gap} apart");
             }
             Assert.Equal(0, await model.InvokeAsync(e => e.Cells.Capacity - e.Cells.Free));
         }
@@ -100,14 +100,13 @@ public sealed class ScheduleTests(ITestOutputHelper output) : IDisposable
         return [.. tokens];
     }
 
-    private static Task<(float Gap, float Scale)> GapAsync(ErgonModel model, int[] tokens) => model.InvokeAsync(engine =>
+    private static Task<float> GapAsync(ErgonModel model, int[] tokens) => model.InvokeAsync(engine =>
     {
         var sequence = engine.Cells.Open()!.Value;
         engine.TryRun([.. tokens.Select((t, i) => new PassRow(sequence, t, i == tokens.Length - 1))], out var logits);
         var top = logits.ToArray().OrderDescending().Take(2).ToArray();
-        var scale = logits.ToArray().Max(Math.Abs);
         engine.Cells.Close(sequence);
-        return (top[0] - top[1], scale);
+        return top[0] - top[1];
     });
 
     public void Dispose() => _folder.Dispose();
