@@ -5,8 +5,8 @@ namespace Ergon.Inference;
 
 /// <summary>
 /// Runs an engine on its one thread and lets generations of several sequences share its passes: each pass
-/// carries one row of every sequence that decodes, then chunks of prompts. Its methods may be called from
-/// any thread.
+/// carries one row of every sequence that decodes, then prompts, of which short ones are not kept waiting by long
+/// ones. A generation that the cache has no room for waits until it has. Its methods may be called from any thread.
 /// </summary>
 internal sealed class Batcher : IDisposable
 {
@@ -14,8 +14,16 @@ internal sealed class Batcher : IDisposable
     private readonly Candidates _candidates;
     private readonly ConcurrentQueue<Action> _work = new();
     private readonly SemaphoreSlim _wake = new(0);
-    private readonly List<Generation> _running = [];
-    private readonly List<(Generation Generation, int Rows)> _inPass = [];
+    // Rows of prompts in a pass beside which somebody decodes, and waits for the whole pass.
+    private const int PromptRowsBesideDecoding = 128;
+
+    // A generation starts when there is room for its prompt and so many tokens; the rest shows.
+    private const int RoomToBegin = 32;
+
+    private readonly List<Generation> _waiting = []; // in order; those that gave way come first
+    private readonly List<Generation> _running = []; // in the order in which they began
+    private readonly List<Generation> _prefilling = [];
+    private readonly List<(Generation Generation, int Rows, bool IsPrompt)> _inPass = [];
     private readonly Dictionary<int, long> _lastUse = []; // the pass that last extended a sequence
     private readonly PassRow[] _rows = new PassRow[Engine.MaxRows];
     private readonly Lock _gate = new();
@@ -32,6 +40,9 @@ internal sealed class Batcher : IDisposable
         _engine = opened.Task.GetAwaiter().GetResult();
         _candidates = new Candidates(_engine.VocabularySize);
     }
+
+    /// <summary>Told of each pass, on the engine's thread.</summary>
+    public event Action<PassReport>? PassCompleted;
 
     /// <summary>Sequences that keep what they have even when the cache is full; for the engine's thread alone.</summary>
     public HashSet<int> Held { get; } = [];
@@ -72,7 +83,9 @@ internal sealed class Batcher : IDisposable
     /// <summary>Starts a generation, whose tokens appear in its channel.</summary>
     public void Start(Generation generation) => Post(() =>
     {
-        _running.Add(generation);
+        _waiting.Add(generation);
+        // Now and not before: until it waits here, its sequence may be made to forget.
+        generation.Reuse(_engine.Cells.Truncate(generation.Sequence, Math.Min(generation.Reusable, _engine.Cells.Length(generation.Sequence))));
         // One that is resumed may have had its last token.
         generation.EndIfComplete();
     });
@@ -105,7 +118,7 @@ internal sealed class Batcher : IDisposable
         opened.SetResult(engine);
         while (!_stopping)
         {
-            if (_running.Count == 0)
+            if (_running.Count + _waiting.Count == 0)
                 _wake.Wait();
             while (_work.TryDequeue(out var action))
                 action();
@@ -117,19 +130,15 @@ internal sealed class Batcher : IDisposable
             catch (Exception e)
 #pragma warning restore CA1031
             {
-                foreach (var (generation, _) in _inPass)
+                foreach (var (generation, _, _) in _inPass)
                     generation.Fail(e);
             }
-            foreach (var generation in _running)
-            {
-                if (generation.Ended)
-                    generation.Dispose();
-            }
-            _running.RemoveAll(g => g.Ended);
+            RemoveEnded(_running);
+            RemoveEnded(_waiting);
         }
         while (_work.TryDequeue(out var action))
             action();
-        foreach (var generation in _running)
+        foreach (var generation in _running.Concat(_waiting))
         {
             generation.Fail(new ObjectDisposedException(nameof(ErgonModel)));
             generation.Dispose();
@@ -137,8 +146,19 @@ internal sealed class Batcher : IDisposable
         engine.Dispose();
     }
 
+    private static void RemoveEnded(List<Generation> generations)
+    {
+        foreach (var generation in generations)
+        {
+            if (generation.Ended)
+                generation.Dispose();
+        }
+        generations.RemoveAll(static g => g.Ended);
+    }
+
     private void RunPass()
     {
+        Admit();
         var count = Gather();
         if (count == 0)
             return;
@@ -152,13 +172,16 @@ internal sealed class Batcher : IDisposable
             }
         }
         _passes++;
-        var vocabulary = _engine.VocabularySize;
-        foreach (var (generation, rows) in _inPass)
+        foreach (var (generation, rows, _) in _inPass)
         {
             _lastUse[generation.Sequence] = _passes;
-            if (generation.PromptLeft.Length > 0)
-                generation.AdvancePrompt(rows);
-            if (generation.PromptLeft.Length > 0)
+            generation.Advance(rows);
+        }
+        PassCompleted?.Invoke(new PassReport(_engine.Reports.ToArray(), [.. _inPass.Select(p => new PassPart(p.Generation.Sequence, p.Rows, p.IsPrompt))]));
+        var vocabulary = _engine.VocabularySize;
+        foreach (var (generation, _, _) in _inPass)
+        {
+            if (generation.Left > 0)
                 continue;
             Accept(generation, logits[..vocabulary]);
             logits = logits[vocabulary..];
@@ -186,57 +209,122 @@ internal sealed class Batcher : IDisposable
         }
     }
 
-    // Sessions keep what they computed in case they go on; under pressure the one that rested longest starts over.
-    private bool ForgetIdle()
+    // Strictly in order, or a long prompt would wait for ever behind short ones.
+    private void Admit()
     {
-        var busy = _running.Select(g => g.Sequence).ToHashSet();
+        while (_waiting.Count > 0 && _running.Count < _rows.Length)
+        {
+            var next = _waiting[0];
+            // Those that run have room of their own to come.
+            var promised = 0;
+            foreach (var generation in _running)
+                promised += generation.Left + (generation.IsPrefilling ? RoomToBegin : 0);
+            if (!next.Ended && !next.Cancellation.IsCancellationRequested && _running.Count > 0)
+            {
+                while (_engine.Cells.Free < promised + next.Left + RoomToBegin)
+                {
+                    if (!ForgetIdle(next))
+                        return;
+                }
+            }
+            _waiting.RemoveAt(0);
+            _running.Add(next);
+        }
+    }
+
+    // Sessions keep what they computed in case they go on; under pressure the one that rested longest starts over.
+    private bool ForgetIdle(Generation? starting = null)
+    {
+        var busy = _running.Concat(_waiting.Where(w => w.Next > 0)).Select(g => g.Sequence).ToHashSet();
+        if (starting is not null)
+            busy.Add(starting.Sequence);
         var idle = Enumerable.Range(0, _engine.Cells.MaxSequences)
             .Where(s => _engine.Cells.IsOpen(s) && !busy.Contains(s) && !Held.Contains(s) && _engine.Cells.Length(s) > 0)
             .OrderBy(s => _lastUse.GetValueOrDefault(s))
             .ToArray();
-        if (idle.Length == 0)
+        if (idle.Length > 0)
+        {
+            _engine.Cells.Truncate(idle[0], 0);
+            return true;
+        }
+        // What one that waits had computed is worth less than what runs.
+        var waits = _waiting.FindLast(w => w.Next > 0 && w != starting && !Held.Contains(w.Sequence));
+        if (waits is null)
             return false;
-        _engine.Cells.Truncate(idle[0], 0);
+        TakeBack(waits);
         return true;
     }
 
-    // With nothing idle left, the generation that asks for most ends, and the others go on.
-    private void GiveWay()
+    private void TakeBack(Generation generation)
     {
-        var largest = _inPass.MaxBy(p => p.Rows).Generation;
-        if (largest.PromptLeft.Length > 0)
-            largest.Fail(new ErgonException($"The cache holds {_engine.Cells.Capacity} positions for all sessions, and this prompt needs more than the {_engine.Cells.Free} left; wait for other generations, or load the model with a larger CacheLength."));
-        else
-            largest.End(FinishReason.Length);
+        _engine.Cells.Truncate(generation.Sequence, 0);
+        generation.StartOver();
     }
 
-    // Fills the rows of the next pass: decoding rows first, since each makes somebody wait for one token.
+    // With nothing idle left, the generation that began last gives its room to the others and comes again when there
+    // is some; alone, it needs more than the cache has.
+    private void GiveWay()
+    {
+        var last = _running.FindLast(g => !g.Ended)!;
+        if (_running.Count(g => !g.Ended) > 1)
+        {
+            TakeBack(last);
+            _running.Remove(last);
+            _waiting.Insert(0, last);
+        }
+        else if (last.IsPrefilling)
+        {
+            last.Fail(new ErgonException($"The cache holds {_engine.Cells.Capacity} positions for all sessions, and this prompt needs {last.Left} more than the {_engine.Cells.Capacity - _engine.Cells.Free} in use; load the model with a larger CacheLength."));
+        }
+        else
+        {
+            last.End(FinishReason.Length);
+        }
+    }
+
+    // Fills the rows of the next pass: decoding rows first, since each makes somebody wait for one token. Prompts
+    // share the rest equally, but for what the shortest of them do not need.
     private int Gather()
     {
         _inPass.Clear();
+        _prefilling.Clear();
+        EndCancelled(_waiting);
+        EndCancelled(_running);
         var count = 0;
         foreach (var generation in _running)
         {
-            if (generation.Cancellation.IsCancellationRequested)
-                generation.End(FinishReason.Cancelled);
-            else if (generation.PromptLeft.Length == 0 && count < _rows.Length)
-                Take(generation, [generation.Pending], ref count);
+            if (generation.Ended)
+                continue;
+            if (generation.IsPrefilling)
+                _prefilling.Add(generation);
+            else if (count < _rows.Length)
+                Take(generation, 1, ref count);
         }
-        foreach (var generation in _running)
-        {
-            if (!generation.Ended && generation.PromptLeft.Length > 0 && count < _rows.Length)
-                Take(generation, generation.NextChunk(_rows.Length - count), ref count);
-        }
+        var room = count == 0 ? _rows.Length : Math.Min(_rows.Length - count, PromptRowsBesideDecoding);
+        _prefilling.Sort(static (a, b) => a.Left.CompareTo(b.Left));
+        for (var i = 0; i < _prefilling.Count && room > 0; i++)
+            room -= Take(_prefilling[i], Math.Max(1, room / (_prefilling.Count - i)), ref count);
         return count;
     }
 
-    private void Take(Generation generation, ReadOnlySpan<int> tokens, ref int count)
+    private static void EndCancelled(List<Generation> generations)
     {
-        var last = tokens.Length == Math.Max(1, generation.PromptLeft.Length) ? tokens.Length - 1 : -1;
+        foreach (var generation in generations)
+        {
+            if (!generation.Ended && generation.Cancellation.IsCancellationRequested)
+                generation.End(FinishReason.Cancelled);
+        }
+    }
+
+    private int Take(Generation generation, int rows, ref int count)
+    {
+        var isPrompt = generation.IsPrefilling;
+        var tokens = generation.NextChunk(rows);
         for (var i = 0; i < tokens.Length; i++)
-            _rows[count++] = new PassRow(generation.Sequence, tokens[i], WantsLogits: i == last);
+            _rows[count++] = new PassRow(generation.Sequence, tokens[i], WantsLogits: i == generation.Left - 1);
         generation.EnterPass();
-        _inPass.Add((generation, tokens.Length));
+        _inPass.Add((generation, tokens.Length, isPrompt));
+        return tokens.Length;
     }
 
     /// <summary>Ends all generations and frees the engine.</summary>

@@ -100,7 +100,7 @@ internal sealed class Engine : IEngine
     /// <summary>The opened devices.</summary>
     public IEnumerable<Backend> Backends => _devices.Select(d => d.Thread.Backend);
 
-    /// <summary>What the segments did in the last pass, in order; one that had nothing to do is left out.</summary>
+    /// <inheritdoc/>
     public ReadOnlySpan<SegmentReport> Reports => _reports.AsSpan(0, _reported);
 
     /// <summary>The sequences and their cells.</summary>

@@ -167,6 +167,13 @@ public sealed partial class ErgonModel : IDisposable
     /// <summary>Tells this model from others.</summary>
     internal ReadOnlySpan<byte> Fingerprint => _fingerprint.Value;
 
+    /// <summary>Told of each pass, on the engine's thread.</summary>
+    internal event Action<PassReport>? PassCompleted
+    {
+        add => _batcher.PassCompleted += value;
+        remove => _batcher.PassCompleted -= value;
+    }
+
     /// <summary>Runs <paramref name="action"/> on the engine's thread, between two passes.</summary>
     internal Task<T> InvokeAsync<T>(Func<IEngine, T> action) => _batcher.InvokeAsync(action);
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using System.Threading.Channels;
 
 namespace Ergon.Inference;
@@ -12,9 +13,10 @@ internal sealed class Generation : IDisposable
     private readonly Func<int, bool> _isEnd;
     private readonly Channel<GeneratedToken> _tokens = Channel.CreateUnbounded<GeneratedToken>(new() { SingleReader = true, SingleWriter = true });
     private readonly long _began;
-    private readonly int[] _prompt; // and the tokens generated before
+    private readonly List<int> _known; // the prompt, and what was generated
+    private readonly int _promptLength;
     private readonly int _before;
-    private readonly int _reused;
+    private int _reused;
     private long _firstToken;
     private long _lastToken;
     private long _promptBegan;
@@ -23,25 +25,25 @@ internal sealed class Generation : IDisposable
     /// <param name="sequence">The sequence of the engine that it extends.</param>
     /// <param name="prompt">The whole prompt, and after it what was generated before.</param>
     /// <param name="before">How many of its last tokens those are.</param>
-    /// <param name="reused">How many of its first tokens are in the cache.</param>
+    /// <param name="reusable">How many of its first tokens the sequence had at least once.</param>
     /// <param name="options">What to generate.</param>
     /// <param name="model">Whose vocabulary and context.</param>
     /// <param name="began">When it was asked for, a timestamp of <see cref="Stopwatch"/>.</param>
     /// <param name="cancellation">Ends it between two passes.</param>
-    public Generation(int sequence, int[] prompt, int before, int reused, GenerationOptions options, ErgonModel model, long began, CancellationToken cancellation)
+    public Generation(int sequence, int[] prompt, int before, int reusable, GenerationOptions options, ErgonModel model, long began, CancellationToken cancellation)
     {
         _began = began;
         Sequence = sequence;
-        _prompt = prompt;
+        _known = [.. prompt];
+        _promptLength = prompt.Length - before;
         _before = before;
-        _reused = reused;
+        Reusable = reusable;
         _options = options;
         Cancellation = cancellation;
         _isEnd = options.IgnoreEndOfGeneration ? _ => false : model.Tokenizer.IsEndOfGeneration;
         _sampler = new TokenSampler(model.Tokenizer.Vocabulary, options.Sampling, model.ContextLength);
         _text = new TextStream(model.Tokenizer.Vocabulary, options.StopSequences);
-        Next = reused;
-        RoomLeft = model.ContextLength - (prompt.Length - before);
+        RoomLeft = model.ContextLength - _promptLength;
         try
         {
             _sampler.AcceptPrompt(prompt.AsSpan(..^before));
@@ -71,21 +73,26 @@ internal sealed class Generation : IDisposable
 
     public bool Ended { get; private set; }
 
-    /// <summary>The first token of prompt that no pass has seen.</summary>
+    /// <summary>How many tokens are in the cache; in its sequence.</summary>
     public int Next { get; private set; }
 
-    /// <summary>The token that the next decoding row appends; meaningful once the prompt is done.</summary>
-    public int Pending { get; private set; }
+    /// <summary>Tokens that no pass has seen: of the prompt, and what was generated last.</summary>
+    public int Left => _known.Count - Next;
 
-    /// <summary>Tokens of the prompt that no pass has seen.</summary>
-    public ReadOnlySpan<int> PromptLeft => _prompt.AsSpan(Next);
+    /// <summary>Whether the prompt is not computed yet; otherwise a pass takes one row.</summary>
+    public bool IsPrefilling => Next < _promptLength;
 
-    /// <summary>What of the prompt the next pass takes, at most <paramref name="rows"/>. Tokens generated before come one by one, as they did.</summary>
-    public ReadOnlySpan<int> NextChunk(int rows)
-    {
-        var prompt = _prompt.Length - _before - Next;
-        return PromptLeft[..Math.Min(rows, prompt > 0 ? prompt : 1)];
-    }
+    /// <summary>What the next pass takes, at most <paramref name="rows"/>. Tokens generated before come one by one, as they did: products of several rows round otherwise.</summary>
+    public ReadOnlySpan<int> NextChunk(int rows) => CollectionsMarshal.AsSpan(_known).Slice(Next, Math.Min(rows, IsPrefilling ? _promptLength - Next : 1));
+
+    /// <summary>First tokens that need not be computed where the cache still has them.</summary>
+    public int Reusable { get; }
+
+    /// <summary>Notes that the cache has the first <paramref name="count"/> tokens.</summary>
+    public void Reuse(int count) => Next = _reused = count;
+
+    /// <summary>Notes that the cache has lost all of it: the next passes compute it again.</summary>
+    public void StartOver() => Next = 0;
 
     private int RoomLeft { get; set; }
 
@@ -96,8 +103,8 @@ internal sealed class Generation : IDisposable
             _promptBegan = Stopwatch.GetTimestamp();
     }
 
-    /// <summary>Notes that a pass computed <paramref name="count"/> further tokens of the prompt.</summary>
-    public void AdvancePrompt(int count) => Next += count;
+    /// <summary>Notes that a pass computed the next <paramref name="count"/> tokens.</summary>
+    public void Advance(int count) => Next += count;
 
     /// <summary>Chooses and publishes the token after a row, and ends the generation where that is the last.</summary>
     public void Accept(ReadOnlySpan<float> logits, Native.Llama.Candidates candidates)
@@ -116,7 +123,7 @@ internal sealed class Generation : IDisposable
             return;
         }
         _tokens.Writer.TryWrite(new GeneratedToken(token, _text.Append(token)));
-        Pending = token;
+        _known.Add(token);
         EndIfComplete();
     }
 
@@ -137,7 +144,7 @@ internal sealed class Generation : IDisposable
         if (_text.Finish() is { Length: > 0 } rest)
             _tokens.Writer.TryWrite(new GeneratedToken(-1, rest));
         var promptEnd = _firstToken == 0 ? Stopwatch.GetTimestamp() : _firstToken;
-        Statistics = new GenerationStatistics(_prompt.Length - _before, Math.Min(_reused, _prompt.Length - _before), _completed, reason, _firstToken == 0 ? null : Stopwatch.GetElapsedTime(_began, _firstToken),
+        Statistics = new GenerationStatistics(_promptLength, Math.Min(_reused, _promptLength), _completed, reason, _firstToken == 0 ? null : Stopwatch.GetElapsedTime(_began, _firstToken),
             _promptBegan == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_promptBegan, promptEnd), _completed > _before + 1 ? Stopwatch.GetElapsedTime(_firstToken, _lastToken) : TimeSpan.Zero);
         _tokens.Writer.TryComplete();
     }

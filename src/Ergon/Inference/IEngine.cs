@@ -20,6 +20,9 @@ internal interface IEngine : IDisposable
     /// <exception cref="Native.NativeException">A device failed; the sequences are as before.</exception>
     bool TryRun(scoped ReadOnlySpan<PassRow> rows, out ReadOnlySpan<float> logits);
 
+    /// <summary>What the segments did in the last pass, in order; one that had nothing to do is left out.</summary>
+    ReadOnlySpan<SegmentReport> Reports { get; }
+
     /// <summary>Forgets all of a sequence whose numbers are broken, so that they spoil nobody else's.</summary>
     void Discard(int sequence);
 

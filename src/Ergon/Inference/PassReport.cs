@@ -16,3 +16,14 @@ internal readonly record struct SegmentReport(string Device, StageRange Stages, 
     /// <summary>How long it took.</summary>
     public TimeSpan Elapsed => Stopwatch.GetElapsedTime(Began, Ended);
 }
+
+/// <summary>The rows of one sequence in a pass.</summary>
+/// <param name="Sequence">The sequence.</param>
+/// <param name="Rows">How many.</param>
+/// <param name="IsPrompt">Whether they are a prompt's, or a token that was generated.</param>
+internal readonly record struct PassPart(int Sequence, int Rows, bool IsPrompt);
+
+/// <summary>What a pass was for and what it took.</summary>
+/// <param name="Segments">What each segment did.</param>
+/// <param name="Parts">Whose rows.</param>
+internal sealed record PassReport(IReadOnlyList<SegmentReport> Segments, IReadOnlyList<PassPart> Parts);

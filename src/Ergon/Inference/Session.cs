@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 
 namespace Ergon.Inference;
 
@@ -28,7 +29,7 @@ public sealed class Session : IDisposable
     internal IReadOnlyList<int> Tokens => _tokens;
 
     /// <summary>How many first tokens of a prompt are those this session ended with.</summary>
-    internal int CommonPrefix(IReadOnlyList<int> prompt) => _tokens.Zip(prompt).TakeWhile(pair => pair.First == pair.Second).Count();
+    internal int CommonPrefix(ReadOnlySpan<int> prompt) => CollectionsMarshal.AsSpan(_tokens).CommonPrefixLength(prompt);
 
     internal static async Task<Session> OpenAsync(ErgonModel model, Batcher batcher) =>
         await batcher.InvokeAsync(engine => engine.Cells.Open()).ConfigureAwait(false) is { } sequence
@@ -142,15 +143,10 @@ public sealed class Session : IDisposable
         {
             // The last token is computed anew in any case: its logits are what the answer begins with.
             int[] known = [.. prompt, .. generated];
-            var common = CommonPrefix(known);
-            var reused = await _batcher.InvokeAsync(engine =>
-            {
-                var kept = Math.Min(Math.Min(common, known.Length - 1), engine.Cells.Length(_sequence));
-                return engine.Cells.Truncate(_sequence, kept);
-            }).ConfigureAwait(false);
+            var reusable = Math.Min(CommonPrefix(known), known.Length - 1);
             _tokens.Clear();
             _tokens.AddRange(known);
-            var starting = new Generation(_sequence, known, generated.Count, reused, options, _model, began, stop.Token);
+            var starting = new Generation(_sequence, known, generated.Count, reusable, options, _model, began, stop.Token);
             try
             {
                 _batcher.Start(starting);
