@@ -30,6 +30,8 @@ internal sealed class Engine : IEngine
     private readonly Boundary? _boundary;
     private readonly Pass _pass;
     private readonly SegmentReport[] _reports;
+    private readonly long[] _checked; // the pass in which a sequence last had rows
+    private long _checks;
     private float[] _result = [];
     private int _resultLength, _reported;
 
@@ -52,6 +54,7 @@ internal sealed class Engine : IEngine
         _pass = NewPass();
         _boundary = placements.Count > 1 ? new Boundary(model, MaxRows) : null;
         _reports = new SegmentReport[placements.Count];
+        _checked = new long[maxSequences];
         Cells = new KvCells(cells, maxSequences);
         try
         {
@@ -117,15 +120,9 @@ internal sealed class Engine : IEngine
         logits = default;
         ArgumentOutOfRangeException.ThrowIfZero(rows.Length);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(rows.Length, MaxRows);
+        Validate(rows);
         if (rows.Length > Cells.Free)
             return false;
-        foreach (var row in rows)
-        {
-            // Native code indexes the embedding with these.
-            if ((uint)row.Token >= (uint)Model.VocabularySize)
-                throw new ErgonException($"Token id {row.Token} is not in the vocabulary, whose ids are 0 to {Model.VocabularySize - 1}.");
-        }
-
         var appended = 0;
         try
         {
@@ -144,6 +141,25 @@ internal sealed class Engine : IEngine
             foreach (var row in rows[..appended])
                 Cells.Truncate(row.Sequence, Cells.Length(row.Sequence) - 1);
             throw;
+        }
+    }
+
+    // Native code indexes the embedding with tokens, and positions follow from where the rows of a sequence stand.
+    private void Validate(scoped ReadOnlySpan<PassRow> rows)
+    {
+        _checks++;
+        for (var i = 0; i < rows.Length; i++)
+        {
+            var (sequence, token, _) = rows[i];
+            if ((uint)token >= (uint)Model.VocabularySize)
+                throw new ErgonException($"Token id {token} is not in the vocabulary, whose ids are 0 to {Model.VocabularySize - 1}.");
+            if (i > 0 && sequence == rows[i - 1].Sequence)
+                continue;
+            if (!Cells.IsOpen(sequence))
+                throw new ArgumentException($"Row {i} is of sequence {sequence}, which is not open; there can be sequences 0 to {Cells.MaxSequences - 1}.", nameof(rows));
+            if (_checked[sequence] == _checks)
+                throw new ArgumentException($"Row {i} is of sequence {sequence}, of which there are rows before others; the rows of a sequence stand together.", nameof(rows));
+            _checked[sequence] = _checks;
         }
     }
 

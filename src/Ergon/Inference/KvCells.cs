@@ -50,7 +50,7 @@ internal sealed class KvCells : IKvCache
     }
 
     /// <inheritdoc/>
-    public bool IsOpen(int sequence) => _sequences[sequence] is not null;
+    public bool IsOpen(int sequence) => (uint)sequence < (uint)MaxSequences && _sequences[sequence] is not null;
 
     /// <summary>Whether no other sequence shares the cell.</summary>
     public bool IsOwn(int cell) => _references[cell] == 1;
@@ -145,5 +145,5 @@ internal sealed class KvCells : IKvCache
 
     public void SetTier(int sequence, int tier) => _tiers[sequence] = tier;
 
-    private List<int> Sequence(int id) => _sequences[id] ?? throw new ArgumentException($"Sequence {id} is not open.", nameof(id));
+    private List<int> Sequence(int id) => IsOpen(id) ? _sequences[id]! : throw new ArgumentException($"Sequence {id} is not open; there can be sequences 0 to {MaxSequences - 1}.", nameof(id));
 }

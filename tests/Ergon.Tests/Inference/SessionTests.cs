@@ -195,31 +195,6 @@ public sealed class SessionTests : IDisposable
     }
 
     [Fact]
-    public async Task A_prompt_that_finds_the_cache_full_is_refused_and_the_others_go_on()
-    {
-        const int positions = 4096;
-        using var model = ErgonModel.Load(new RandomModel("llama", GgmlType.F32) { Layers = 2, Context = positions }.Write(_folder.Path),
-            new ModelOptions { Threads = 1, MaxSequences = 2, CacheLength = positions });
-        using var first = model.CreateSession();
-        using var second = model.CreateSession();
-        var large = Tokens(new string('b', positions - 100));
-        // The first goes on for thousands of tokens: meanwhile there is no room for the second.
-        await using (var running = first.GenerateAsync(Tokens(new string('a', 200)), Forever).GetAsyncEnumerator())
-        {
-            Assert.True(await running.MoveNextAsync());
-            var error = await Assert.ThrowsAsync<ErgonException>(() => Run(second, large, 5));
-            Assert.Contains($"{positions} positions for all sessions", error.Message, StringComparison.Ordinal);
-            Assert.True(await running.MoveNextAsync());
-        }
-        // Once the first rests, its cache gives way, and it starts over when it is used again.
-        var prompt = Tokens(new string('a', 200));
-        var alone = await Run(first, prompt, 5);
-        Assert.Equal(5, (await Run(second, large, 5)).Length);
-        Assert.Equal(alone, await Run(first, prompt, 5));
-        Assert.Equal(0, first.Statistics!.ReusedTokens);
-    }
-
-    [Fact]
     public async Task Disposing_a_session_that_generates_ends_it_and_touches_no_other()
     {
         var first = _model.CreateSession();

@@ -1,0 +1,177 @@
+using System.Collections.Concurrent;
+using Ergon.Inference;
+using Ergon.Native;
+
+namespace Ergon.Tests.Inference;
+
+/// <summary>Who gets which rows of which pass, and the cache's room.</summary>
+public sealed class BatcherTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+    private readonly ConcurrentQueue<PassReport> _passes = [];
+    private readonly List<ErgonModel> _loaded = [];
+
+    [Fact]
+    public async Task A_prompt_that_finds_the_cache_full_waits_until_there_is_room()
+    {
+        const int positions = 1024;
+        var model = Load(positions, 2, positions);
+        using var first = model.CreateSession();
+        using var second = model.CreateSession();
+        var large = Prompt(positions - 100, 1);
+        Task<int[]> waiting;
+        await using (var running = first.GenerateAsync(Prompt(200, 2), Forever).GetAsyncEnumerator())
+        {
+            Assert.True(await running.MoveNextAsync());
+            waiting = Run(second, large, 5);
+            for (var i = 0; i < 50; i++)
+                Assert.True(await running.MoveNextAsync());
+            Assert.False(waiting.IsCompleted);
+        }
+        // Once the first rests, its cache gives way, and it starts over when it is used again.
+        Assert.Equal(5, (await waiting).Length);
+        var prompt = Prompt(200, 2);
+        var alone = await Run(first, prompt, 5);
+        Assert.Equal(0, first.Statistics!.ReusedTokens);
+        Assert.Equal(5, (await Run(second, large, 5)).Length);
+        Assert.Equal(alone, await Run(first, prompt, 5));
+    }
+
+    [Fact]
+    public async Task Generations_that_outgrow_the_cache_give_way_to_each_other_and_give_the_tokens_each_gives_alone()
+    {
+        var model = Load(256, 4, 256);
+        var prompts = Enumerable.Range(0, 4).Select(i => Prompt(40 + i, i)).ToArray();
+        var sessions = prompts.Select(_ => model.CreateSession()).ToArray();
+        var alone = new List<int[]>();
+        foreach (var prompt in prompts)
+        {
+            using var session = Load(256, 1, 256).CreateSession();
+            alone.Add(await Run(session, prompt, 120));
+        }
+        var together = await Task.WhenAll(sessions.Select((s, i) => Run(s, prompts[i], 120)));
+        Assert.Equal(alone, together);
+        // 640 positions do not fit in 256: somebody computed something twice.
+        Assert.True(_passes.Sum(p => p.Parts.Sum(part => part.Rows)) > 2 * (prompts.Sum(p => p.Length) + (4 * 119)));
+        foreach (var session in sessions)
+            session.Dispose();
+        Assert.Equal(256, await model.InvokeAsync(e => e.Cells.Free));
+    }
+
+    [Fact]
+    public async Task A_long_prompt_keeps_neither_a_short_one_nor_those_who_decode_waiting()
+    {
+        var model = Load(4096, 3);
+        using var decoding = model.CreateSession();
+        using var longer = model.CreateSession();
+        using var shorter = model.CreateSession();
+        await using var running = decoding.GenerateAsync(Prompt(10, 1), Forever).GetAsyncEnumerator();
+        Assert.True(await running.MoveNextAsync());
+        var slow = Run(longer, Prompt(4000, 2), 1);
+        while (!_passes.Any(p => p.Parts.Any(part => part.Rows > 50)))
+            await Task.Yield();
+        _passes.Clear();
+        Assert.Single(await Run(shorter, Prompt(60, 3), 1));
+
+        Assert.False(slow.IsCompleted);
+        var seen = _passes.ToArray();
+        var last = Array.FindIndex(seen, p => p.Parts.Any(part => part.IsPrompt && part.Rows == 60));
+        Assert.InRange(last, 0, 3);
+        // Who decodes has a row in each pass, and prompts do not make the pass long.
+        Assert.All(seen, p => Assert.Contains(p.Parts, part => part is { Rows: 1, IsPrompt: false }));
+        Assert.All(seen, p => Assert.InRange(p.Parts.Where(part => part.IsPrompt).Sum(part => part.Rows), 0, 128));
+        await slow;
+    }
+
+    [Fact]
+    public async Task A_prefix_that_16_sequences_share_is_computed_once_and_stored_once()
+    {
+        var model = Load(1024, 18);
+        var prefix = Prompt(512, 1);
+        using var origin = model.CreateSession();
+        await Run(origin, prefix, 1);
+        var forks = new List<Session>();
+        for (var i = 0; i < 16; i++)
+            forks.Add(await origin.ForkAsync());
+        var together = await Task.WhenAll(forks.Select((fork, i) => Run(fork, [.. prefix, .. Prompt(5, 100 + i)], 10)));
+        Assert.Equal(512 + (16 * 5), _passes.Sum(p => p.Parts.Where(part => part.IsPrompt).Sum(part => part.Rows)));
+        // The prefix, and of each fork its own five tokens and nine of the ten it gave.
+        Assert.Equal(512 + (16 * 14), await model.InvokeAsync(e => e.Cells.Capacity - e.Cells.Free));
+        using var alone = model.CreateSession();
+        Assert.Equal(together[3], await Run(alone, [.. prefix, .. Prompt(5, 103)], 10));
+    }
+
+    [Fact]
+    public async Task Cancelling_ends_a_generation_within_a_pass_and_frees_what_it_had()
+    {
+        var model = Load(4096, 1);
+        var session = model.CreateSession();
+        using var stop = new CancellationTokenSource();
+        var passes = 0;
+        model.PassCompleted += _ =>
+        {
+            if (++passes == 2)
+                stop.Cancel();
+        };
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Run(session, Prompt(4000, 1), 1, stop.Token));
+        Assert.Equal(2, passes);
+        session.Dispose();
+        Assert.Equal(4096, await model.InvokeAsync(e => e.Cells.Free));
+        model.CreateSession().Dispose();
+    }
+
+    [Fact]
+    public async Task Rows_that_are_not_valid_are_refused_and_change_nothing()
+    {
+        var model = Load(256, 2);
+        await model.InvokeAsync(engine =>
+        {
+            int first = engine.Cells.Open()!.Value, second = engine.Cells.Open()!.Value;
+            Assert.True(engine.TryRun([new PassRow(first, 1, true)], out _));
+            Assert.Throws<ErgonException>(() => engine.TryRun([new PassRow(first, 1, true), new PassRow(first, 1 << 20, true)], out _));
+            Assert.Throws<ErgonException>(() => engine.TryRun([new PassRow(first, -1, true)], out _));
+            Assert.Contains("sequence 7", Assert.Throws<ArgumentException>(() => engine.TryRun([new PassRow(7, 1, true)], out _)).Message, StringComparison.Ordinal);
+            Assert.Throws<ArgumentException>(() => engine.TryRun([new PassRow(-1, 1, true)], out _));
+            Assert.Contains("stand together", Assert.Throws<ArgumentException>(() =>
+                engine.TryRun([new PassRow(first, 1, false), new PassRow(second, 1, false), new PassRow(first, 1, true)], out _)).Message, StringComparison.Ordinal);
+            Assert.False(engine.TryRun([.. Enumerable.Range(0, 512).Select(i => new PassRow(i < 300 ? first : second, 1, false))], out _));
+            Assert.Equal((1, 0), (engine.Cells.Length(first), engine.Cells.Length(second)));
+            return true;
+        });
+    }
+
+    private static GenerationOptions Forever => new() { IgnoreEndOfGeneration = true };
+
+    private ErgonModel Load(int context, int sequences, int? cache = null)
+    {
+        var model = ErgonModel.Load(new RandomModel("llama", GgmlType.F32) { Layers = 1, Context = 4096 }.Write(_folder.Path),
+            new ModelOptions { Threads = 1, ContextLength = context, MaxSequences = sequences, CacheLength = cache });
+        _loaded.Add(model);
+        model.PassCompleted += _passes.Enqueue;
+        return model;
+    }
+
+    private static int[] Prompt(int length, int seed)
+    {
+        var random = new Random(seed);
+        return [.. Enumerable.Range(0, length).Select(_ => random.Next(3, 250))];
+    }
+
+    private static async Task<int[]> Run(Session session, int[] prompt, int count, CancellationToken cancellation = default)
+    {
+        var tokens = new List<int>();
+        await foreach (var token in session.GenerateAsync(prompt, new GenerationOptions { MaxTokens = count, IgnoreEndOfGeneration = true }, cancellation))
+        {
+            if (token.Id >= 0)
+                tokens.Add(token.Id);
+        }
+        return [.. tokens];
+    }
+
+    public void Dispose()
+    {
+        foreach (var model in _loaded)
+            model.Dispose();
+        _folder.Dispose();
+    }
+}
