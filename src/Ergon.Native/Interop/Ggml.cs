@@ -41,6 +41,7 @@ internal static unsafe partial class Ggml
     }
 
     internal const int GGML_PREC_F32 = 10;
+    internal const int GGML_HINT_SRC0_IS_HADAMARD = 1;
     internal const int GGML_BACKEND_BUFFER_USAGE_WEIGHTS = 1;
 
     // ggml.h
@@ -75,6 +76,7 @@ internal static unsafe partial class Ggml
     [LibraryImport(Base)] internal static partial nint ggml_scale(nint ctx, nint a, float s);
     [LibraryImport(Base)] internal static partial nint ggml_tanh(nint ctx, nint a);
     [LibraryImport(Base)] internal static partial nint ggml_mul_mat(nint ctx, nint a, nint b);
+    [LibraryImport(Base)] internal static partial void ggml_mul_mat_set_hint(nint a, int hint);
     [LibraryImport(Base)] internal static partial nint ggml_mul_mat_id(nint ctx, nint @as, nint b, nint ids);
     [LibraryImport(Base)] internal static partial nint ggml_div(nint ctx, nint a, nint b);
     [LibraryImport(Base)] internal static partial nint ggml_clamp(nint ctx, nint a, float min, float max);

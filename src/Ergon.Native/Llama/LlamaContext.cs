@@ -18,8 +18,9 @@ internal sealed unsafe class LlamaContext : SafeHandle
     /// <param name="threads">CPU threads.</param>
     /// <param name="backend">Whose thread pool to share, as llama-bench does; otherwise threads are made for each pass.</param>
     /// <param name="sequences">Sequences that may be in flight.</param>
+    /// <param name="cacheType">How keys and values are stored; <see langword="null"/> for F16.</param>
     /// <param name="pooling">llama.h's <c>LLAMA_POOLING_TYPE_*</c>, for <see cref="Embed"/>; <see langword="null"/> to decode.</param>
-    public LlamaContext(LlamaModel model, int contextLength, int threads, Backend? backend = null, int sequences = 1, int? pooling = null) : base(0, ownsHandle: true)
+    public LlamaContext(LlamaModel model, int contextLength, int threads, Backend? backend = null, int sequences = 1, int? pooling = null, GgmlType? cacheType = null) : base(0, ownsHandle: true)
     {
         _model = model.Held();
         var parameters = LlamaApi.llama_context_default_params();
@@ -32,6 +33,8 @@ internal sealed unsafe class LlamaContext : SafeHandle
         parameters.n_threads_batch = threads;
         parameters.flash_attn_type = 1;
         parameters.n_outputs_max_per_seq = 0;
+        if (cacheType is { } stored)
+            parameters.type_k = parameters.type_v = (int)stored;
         if (pooling is { } type)
         {
             // Texts are embedded whole, so all of them are one physical batch.

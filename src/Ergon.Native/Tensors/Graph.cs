@@ -98,6 +98,14 @@ internal sealed class Graph : SafeHandle
         return new(Ggml.ggml_mul_mat(handle, weight.Handle, activations.Handle));
     }
 
+    /// <summary>A product with a Hadamard matrix [n, n], which devices compute by a fast transform where they have one.</summary>
+    public Tensor HadamardMatMul(Tensor matrix, Tensor activations)
+    {
+        var result = Ggml.ggml_mul_mat(handle, matrix.Handle, activations.Handle);
+        Ggml.ggml_mul_mat_set_hint(result, Ggml.GGML_HINT_SRC0_IS_HADAMARD);
+        return new(result);
+    }
+
     /// <summary>
     /// A product with matrices chosen for each row: <paramref name="weights"/> [n_in, n_out, experts] and
     /// <paramref name="activations"/> [n_in, used or 1, rows] by <paramref name="chosen"/> I32 [used, rows] give [n_out, used, rows].

@@ -10,14 +10,15 @@ namespace Ergon.Inference;
 /// </summary>
 internal sealed partial class LayerGraph : IDisposable
 {
-    // A layer makes about 60 tensors with all biases and norms present, two for each expert that a row takes, and
+    // A layer makes about 60 tensors with all biases and norms present, 16 to turn what it caches, two for each expert that a row takes, and
     // six for each group of rows that attends apart.
-    private const int TensorsPerLayer = 72, TensorsPerGroup = 6, TensorsBeside = 64;
+    private const int TensorsPerLayer = 88, TensorsPerGroup = 6, TensorsBeside = 64;
 
     private readonly ModelDescription _model;
     private readonly Weights _weights;
     private readonly StageRange _stages;
     private readonly IReadOnlyDictionary<int, LayerCache> _cache; // by layer; empty with pooling
+    private readonly CacheRotation _rotation;
     private readonly int _cells;
     private Tensor _tokens; // [rows]
     private Tensor _positions; // [rows]
@@ -28,9 +29,9 @@ internal sealed partial class LayerGraph : IDisposable
     private Tensor _outputRows; // [outputs]
     private Tensor _shares; // [rows, outputs]
 
-    public LayerGraph(ModelDescription model, Weights weights, StageRange stages, IReadOnlyDictionary<int, LayerCache> cache, int cells)
+    public LayerGraph(ModelDescription model, Weights weights, StageRange stages, IReadOnlyDictionary<int, LayerCache> cache, CacheRotation rotation, int cells)
     {
-        (_model, _weights, _stages, _cache, _cells) = (model, weights, stages, cache, cells);
+        (_model, _weights, _stages, _cache, _rotation, _cells) = (model, weights, stages, cache, rotation, cells);
         Graph = new Graph(Capacity(groups: 1));
     }
 
@@ -87,8 +88,8 @@ internal sealed partial class LayerGraph : IDisposable
                     var (k, v) = (Take(BoundaryValue.Key, widthKv, rows), Take(BoundaryValue.Value, widthKv, rows));
                     if (_cache.TryGetValue(layer, out var cache))
                     {
-                        Write(cache.Keys, Flat(k, rows));
-                        Write(cache.Values, Flat(v, rows));
+                        Write(cache.Keys, Flat(Rotated(k, _rotation.Keys), rows));
+                        Write(cache.Values, Flat(Rotated(v, _rotation.Values), rows));
                     }
                     if (!isUnseen)
                         Set(BoundaryValue.Attended, Attend(Take(BoundaryValue.Query, width, rows), k, v, cache, layer, pass));
@@ -236,7 +237,7 @@ internal sealed partial class LayerGraph : IDisposable
         var rows = pass.Rows;
         if (cache.Keys.IsNull)
             (k, v) = (Graph.Cast(ByRow(k, headsKv), GgmlType.F16), Graph.Cast(ByRow(v, headsKv), GgmlType.F16));
-        q = ByRow(q, heads);
+        q = ByRow(Rotated(q, _rotation.Keys), heads);
         var windowed = _model.Layers.HasWindow(layer);
         var look = windowed ? pass.Windowed : pass.Full;
         ref var mask = ref windowed ? ref _windowMask : ref _mask;
@@ -251,7 +252,7 @@ internal sealed partial class LayerGraph : IDisposable
                 Graph.View(mask, group.Extent, group.Rows, group.Extent * sizeof(ushort), offset), _model.Multipliers.Attention, _model.Multipliers.AttentionCap);
             offset += group.MaskLength * sizeof(ushort);
         }
-        return Graph.Reshape(Joined(attended), length * heads, rows);
+        return Graph.Reshape(Rotated(Joined(attended), _rotation.Values), length * heads, rows);
 
         // [head_length, heads, rows]
         Tensor ByRow(Tensor x, long count) => x.Ne(0) == length && x.Ne(1) == count && x.Ne(2) == rows ? x : Graph.Reshape(x, length, count, rows);
@@ -263,6 +264,17 @@ internal sealed partial class LayerGraph : IDisposable
 
         // [head_length, rows or extent, heads]
         Tensor ByHead(Tensor x) => Graph.Permute(x, 0, 2, 1, 3);
+    }
+
+    // Each stretch of the matrix's length in the rows of x, turned by it.
+    private Tensor Rotated(Tensor x, Tensor matrix)
+    {
+        if (matrix.IsNull)
+            return x;
+        var n = matrix.Ne(0);
+        var flat = Graph.Contiguous(x);
+        var turned = Graph.HadamardMatMul(matrix, Graph.Reshape(flat, n, x.Ne(0) * x.Ne(1) * x.Ne(2) / n));
+        return Graph.Reshape(turned, x.Ne(0), x.Ne(1), x.Ne(2));
     }
 
     // [head_length * kv_heads, rows]

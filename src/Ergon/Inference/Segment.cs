@@ -43,8 +43,9 @@ internal sealed class Segment : IDisposable
         {
             _weights = new Weights(model, backend.Device, stages, progress, cancellation);
             int[] cached = stages.Pooling is null ? [.. stages.Stages.Where(s => s.Kind == StageKind.Attention).Select(s => s.Layer)] : [];
-            _cacheArena = new TensorArena(Math.Max(1, 2 * cached.Length));
-            long width = (long)model.HeadLength * model.HeadCountKv, bytes = 0;
+            _cacheArena = new TensorArena(2 + (2 * cached.Length));
+            var rotation = cached.Length > 0 ? CacheRotation.For(model, cacheType, _cacheArena) : default;
+            long width = (long)model.HeadLength * model.HeadCountKv, bytes = rotation.Bytes;
             foreach (var layer in cached)
             {
                 // One cell more, never written, is what lies before a sequence's first position.
@@ -72,7 +73,8 @@ internal sealed class Segment : IDisposable
                 _cacheBuffer?.Clear();
                 Array.Fill(_clearedPages, true);
             }
-            _lowering = new LayerGraph(model, _weights, stages, _cache, cells);
+            rotation.Fill();
+            _lowering = new LayerGraph(model, _weights, stages, _cache, rotation, cells);
             _allocator = new GraphAllocator(backend.Device.BufferType);
         }
         catch

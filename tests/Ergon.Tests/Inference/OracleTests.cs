@@ -128,6 +128,25 @@ public sealed class OracleTests : IDisposable
     public void A_prompt_of_several_passes_gives_the_same_logits(string architecture) =>
         CompareWithLlama(new RandomModel(architecture, GgmlType.Q8_0).Write(_folder.Path), prompt: 700);
 
+    public static TheoryData<string, GgmlType, int> QuantisedCaches()
+    {
+        var data = new TheoryData<string, GgmlType, int>();
+        foreach (var architecture in (string[])["llama", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "granite", "smollm3", "lfm2", "gpt2"])
+        {
+            foreach (var type in (GgmlType[])[GgmlType.Q8_0, GgmlType.Q4_0])
+                data.Add(architecture, type, 64);
+        }
+        // Heads that are turned in one piece, in two, and not at all.
+        foreach (var length in (int[])[128, 192, 32])
+            data.Add("llama", GgmlType.Q4_0, length);
+        return data;
+    }
+
+    [Theory]
+    [MemberData(nameof(QuantisedCaches))]
+    public void Quantised_keys_and_values_give_the_same_logits(string architecture, GgmlType type, int headLength) =>
+        CompareWithLlama(new RandomModel(architecture, GgmlType.F32) { HeadLength = headLength == 64 ? null : headLength }.Write(_folder.Path), prompt: 300, cacheType: type);
+
     [SharedTheory]
     [InlineData("stories260K-f32.gguf", 40)]
     [InlineData("llama2xs-280K-tok512-f32.gguf", 40)]
@@ -214,12 +233,12 @@ public sealed class OracleTests : IDisposable
         return [.. Enumerable.Range(0, length).Select(_ => random.Next(3, model.VocabularySize))];
     }
 
-    internal static void CompareWithLlama(string path, int prompt, int decode = 128)
+    internal static void CompareWithLlama(string path, int prompt, int decode = 128, GgmlType cacheType = GgmlType.F16)
     {
         var model = ModelDescription.Read(GgufFile.Open(path));
-        using var engine = new Engine(model, [new Placement(Cpu, StageRange.Whole(model), 1)], Context, 1, GgmlType.F16);
+        using var engine = new Engine(model, [new Placement(Cpu, StageRange.Whole(model), 1)], Context, 1, cacheType);
         using var llama = LlamaModel.Load(path, vocabularyOnly: false);
-        using var oracle = new LlamaContext(llama, Context, 1);
+        using var oracle = new LlamaContext(llama, Context, 1, cacheType: cacheType);
         var sequence = engine.Cells.Open()!.Value;
         var expected = new float[model.VocabularySize];
         var position = 0;
