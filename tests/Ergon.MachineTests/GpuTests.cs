@@ -12,23 +12,42 @@ namespace Ergon.MachineTests;
 public sealed class GpuTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
-    private readonly ModelDescription _model;
 
-    public GpuTests() => _model = ModelDescription.Read(GgufFile.Open(new RandomModel("llama", GgmlType.F32) { Layers = 2 }.Write(_folder.Path)));
+    public static TheoryData<string> Generative() => [.. Architecture.All.Where(a => !a.Encoder).Select(a => a.Name)];
+
+    [GpuTheory]
+    [MemberData(nameof(Generative))]
+    public void Logits_are_close_to_the_CPUs_and_32_greedy_tokens_are_equal(string architecture)
+    {
+        var model = Model(architecture);
+        Compare(model, new Placement(GpuFactAttribute.Gpu!, StageRange.Whole(model), 1));
+    }
+
+    [GpuTheory]
+    [InlineData("llama")]
+    [InlineData("gemma3")]
+    [InlineData("lfm2")]
+    public void A_pass_that_crosses_from_the_CPU_to_the_GPU_gives_the_same_tokens(string architecture)
+    {
+        var model = Model(architecture);
+        Compare(model, new Placement(Cpu, StageRange.OfLayers(model, 0, 1), 1), new Placement(GpuFactAttribute.Gpu!, StageRange.OfLayers(model, 1, model.LayerCount), 1));
+    }
 
     [GpuFact]
-    public void Logits_are_close_to_the_CPUs_and_32_greedy_tokens_are_equal() =>
-        Compare(Greedy(new Placement(Cpu, StageRange.Whole(_model), 1)), Greedy(new Placement(GpuFactAttribute.Gpu!, StageRange.Whole(_model), 1)));
+    public void A_pass_whose_stages_alternate_between_the_CPU_and_the_GPU_gives_the_same_tokens()
+    {
+        var model = Model("llama");
+        Compare(model, [.. Enumerable.Range(0, Stage.Count(model.LayerCount)).Select(i => new Placement(i % 2 == 0 ? Cpu : GpuFactAttribute.Gpu!, new StageRange(i, i + 1, model.LayerCount), 1))]);
+    }
 
-    [GpuFact]
-    public void A_pass_that_crosses_from_the_CPU_to_the_GPU_gives_the_same_tokens() =>
-        Compare(Greedy(new Placement(Cpu, StageRange.Whole(_model), 1)),
-            Greedy(new Placement(Cpu, StageRange.OfLayers(_model, 0, 1), 1), new Placement(GpuFactAttribute.Gpu!, StageRange.OfLayers(_model, 1, 2), 1)));
+    private ModelDescription Model(string architecture) => ModelDescription.Read(GgufFile.Open(new RandomModel(architecture, GgmlType.F32).Write(_folder.Path)));
 
     private static NativeDevice Cpu => NativeDevice.All().First(d => d.Kind == NativeDeviceKind.Cpu);
 
-    private static void Compare((List<int> Tokens, List<float[]> Logits) expected, (List<int> Tokens, List<float[]> Logits) actual)
+    private static void Compare(ModelDescription model, params Placement[] placements)
     {
+        var expected = Greedy(model, new Placement(Cpu, StageRange.Whole(model), 1));
+        var actual = Greedy(model, placements);
         Assert.Equal(expected.Tokens, actual.Tokens);
         foreach (var (a, b) in expected.Logits.Zip(actual.Logits))
         {
@@ -38,9 +57,9 @@ public sealed class GpuTests : IDisposable
         }
     }
 
-    private (List<int> Tokens, List<float[]> Logits) Greedy(params Placement[] placements)
+    private static (List<int> Tokens, List<float[]> Logits) Greedy(ModelDescription model, params Placement[] placements)
     {
-        using var engine = new Engine(_model, placements, 256, 1, GgmlType.F16);
+        using var engine = new Engine(model, placements, 256, 1, GgmlType.F16);
         var sequence = engine.Cells.Open()!.Value;
         var tokens = new List<int>();
         var all = new List<float[]>();
