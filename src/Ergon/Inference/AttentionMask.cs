@@ -99,7 +99,7 @@ internal sealed class AttentionMask
     /// <summary>Lets a row see a range of cells. Rows come in order.</summary>
     public void Show(int row, Range cells)
     {
-        var values = Of(row, out _)[cells];
+        var values = Of(row, out var first)[(cells.Start.Value - first)..(cells.End.Value - first)];
         values.Clear();
         Visible += values.Length;
     }

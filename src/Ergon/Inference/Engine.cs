@@ -16,8 +16,9 @@ internal sealed record Placement(NativeDevice Device, StageRange Stages, int Thr
 
 /// <summary>One tensor of the KV cache.</summary>
 /// <param name="Type">How its values are stored.</param>
-/// <param name="RowBytes">What it holds for one cell.</param>
-internal readonly record struct CellTensor(GgmlType Type, int RowBytes);
+/// <param name="RowBytes">What it holds for one position.</param>
+/// <param name="Keeps">How many last positions of a sequence it must hold, to go on from there.</param>
+internal readonly record struct CellTensor(GgmlType Type, int RowBytes, int Keeps);
 
 /// <summary>Ergon's own forward pass of a model over many sequences, on one device or several.</summary>
 internal sealed class Engine : IEngine
@@ -55,7 +56,11 @@ internal sealed class Engine : IEngine
         _boundary = placements.Count > 1 ? new Boundary(model, MaxRows) : null;
         _reports = new SegmentReport[placements.Count];
         _checked = new long[maxSequences];
-        Cells = new KvCells(cells, maxSequences);
+        Cells = new KvCache(model, KvCacheShape.For(model, cells, maxSequences), (kind, from, to, count) =>
+        {
+            foreach (var lane in _lanes)
+                lane.Segment.Copy(kind, from, to, count);
+        });
         try
         {
             var several = placements.Any(p => !IsSameDevice(p, placements[0]));
@@ -65,7 +70,7 @@ internal sealed class Engine : IEngine
                     _devices.Add((new DeviceThread(placement.Device, placement.Threads, placement.Cpus, isCaller: !several), placement));
                 var thread = _devices.Find(d => IsSameDevice(d.First, placement)).Thread;
                 // Here, not on the device's thread: threads that load would inherit its processors.
-                var segment = new Segment(model, thread.Backend, placement.Stages, cells, cacheType, progress, cancellation);
+                var segment = new Segment(model, thread.Backend, placement.Stages, Cells.Shape, cacheType, progress, cancellation);
                 var pass = placement.Tier is null ? _pass : NewPass();
                 _lanes.Add(new Lane(segment, thread, placement.Tier, pass, () => segment.Run(pass, _boundary, _result.AsSpan(0, _resultLength))));
             }
@@ -107,7 +112,7 @@ internal sealed class Engine : IEngine
     public ReadOnlySpan<SegmentReport> Reports => _reports.AsSpan(0, _reported);
 
     /// <summary>The sequences and their cells.</summary>
-    public KvCells Cells { get; }
+    public KvCache Cells { get; }
 
     IKvCache IEngine.Cells => Cells;
 
@@ -123,23 +128,29 @@ internal sealed class Engine : IEngine
         Validate(rows);
         if (rows.Length > Cells.Free)
             return false;
-        var appended = 0;
+        Span<(int Sequence, int Length)> before = stackalloc (int, int)[Math.Min(rows.Length, Cells.MaxSequences)];
+        var runs = 0;
         try
         {
-            foreach (var row in rows)
+            for (int i = 0, end; i < rows.Length; i = end)
             {
-                Cells.TryAppend(row.Sequence, 1);
-                appended++;
-                if (Model.Rope is null && Cells.Length(row.Sequence) > Model.TrainingContext)
+                var sequence = rows[i].Sequence;
+                for (end = i + 1; end < rows.Length && rows[end].Sequence == sequence; end++)
+                {
+                }
+                before[runs] = (sequence, Cells.Length(sequence));
+                if (Model.Rope is null && before[runs].Length + end - i > Model.TrainingContext)
                     throw new ErgonException($"The model has {Model.TrainingContext} learned positions and cannot go beyond them.");
+                runs++;
+                Cells.TryAppend(sequence, end - i);
             }
             logits = Compute(rows);
             return true;
         }
         catch
         {
-            foreach (var row in rows[..appended])
-                Cells.Truncate(row.Sequence, Cells.Length(row.Sequence) - 1);
+            foreach (var (sequence, length) in before[..runs])
+                Cells.Truncate(sequence, length);
             throw;
         }
     }
@@ -169,72 +180,97 @@ internal sealed class Engine : IEngine
     /// </summary>
     public void Discard(int sequence)
     {
-        int[] own = [.. Cells.Cells(sequence).ToArray().Where(Cells.IsOwn)];
-        foreach (var lane in _lanes)
-            lane.Segment.ClearCells(own);
+        foreach (var cell in Cells.Full.Cells(sequence).ToArray().Where(Cells.Full.IsOwn))
+            Overwrite(CacheKind.Full, cell, 1);
+        if (Cells.Windowed is { } windowed)
+            Overwrite(CacheKind.Windowed, windowed.CellOf(sequence, windowed.First(sequence)), Cells.Length(sequence) - windowed.First(sequence));
+        if (Cells.History is { } history)
+            Overwrite(CacheKind.History, history.CellOf(sequence, history.First(sequence)), Cells.Length(sequence) - history.First(sequence));
         Cells.Truncate(sequence, 0);
+
+        void Overwrite(CacheKind kind, int first, int count)
+        {
+            foreach (var lane in _lanes)
+                lane.Segment.Overwrite(kind, first, count);
+        }
     }
 
     /// <summary>Lets the stages that are placed by tiers run the rows of a sequence on another tier, and takes along what they cache of it.</summary>
     public void MoveTo(int sequence, int tier)
     {
         var length = Cells.Length(sequence);
-        var (from, to) = (CellTensors(Cells.Tier(sequence)), CellTensors(tier));
+        var (from, to) = (CellTensors(Cells.Full.Tier(sequence)), CellTensors(tier));
         for (var i = 0; i < from.Length && length > 0; i++)
         {
             if (from[i].Tensor.Equals(to[i].Tensor))
                 continue;
-            var rows = new byte[length * from[i].Tensor.Nb(1)];
-            Read(from[i].Tensor, Cells.Cells(sequence), rows);
-            Write(to[i], Cells.Cells(sequence), rows);
+            var first = Math.Max(0, length - from[i].Keeps);
+            var rows = new byte[(length - first) * from[i].Tensor.Nb(1)];
+            Read(sequence, from[i], first, rows);
+            Write(sequence, to[i], first, rows);
         }
-        Cells.SetTier(sequence, tier);
+        Cells.Full.SetTier(sequence, tier);
     }
 
     /// <inheritdoc/>
-    public CellTensor[] CellLayout() => [.. CellTensors(tier: 0).Select(t => new CellTensor(t.Tensor.Type, (int)t.Tensor.Nb(1)))];
+    public CellTensor[] CellLayout() => [.. CellTensors(tier: 0).Select(t => new CellTensor(t.Tensor.Type, (int)t.Tensor.Nb(1), t.Keeps))];
+
+    // A tensor of the cache, the segment and kind of layer that it belongs to, and how many last positions of a sequence count in it.
+    private readonly record struct CacheTensor(Tensor Tensor, Segment Segment, CacheKind Kind, int Keeps);
 
     // What is kept of each position, in the model's order, and where.
-    private (Tensor Tensor, Segment Segment)[] CellTensors(int tier) =>
-    [
-        .. Enumerable.Range(0, Model.LayerCount).SelectMany(layer => _lanes.Where(l => l.Tier is null || l.Tier == tier).Select(l => l.Segment)
-            .Where(s => s.CacheOf(layer) is not null).SelectMany(s => s.CacheOf(layer)!.Value.Tensors.Select(t => (t, s)))),
-    ];
-
-    /// <inheritdoc/>
-    public bool TryReserve(int sequence, int count) => Cells.TryAppend(sequence, count);
-
-    /// <inheritdoc/>
-    public int ReadCells(int sequence, int tensor, Range positions, Span<byte> rows) =>
-        Read(CellTensors(Cells.Tier(sequence))[tensor].Tensor, Cells.Cells(sequence)[positions], rows);
-
-    /// <inheritdoc/>
-    public int WriteCells(int sequence, int tensor, Range positions, ReadOnlySpan<byte> rows) =>
-        Write(CellTensors(Cells.Tier(sequence))[tensor], Cells.Cells(sequence)[positions], rows);
-
-    private static int Read(Tensor from, ReadOnlySpan<int> cells, Span<byte> rows)
+    private CacheTensor[] CellTensors(int tier)
     {
-        var rowBytes = (int)from.Nb(1);
-        for (int i = 0, run; i < cells.Length; i += run)
+        var tensors = new List<CacheTensor>();
+        for (var layer = 0; layer < Model.LayerCount; layer++)
         {
-            run = Runs.Length(cells[i..]);
-            from.Get(rows.Slice(i * rowBytes, run * rowBytes), (long)cells[i] * rowBytes);
+            var keeps = Model.Layers.HasConvolution(layer) ? Model.Layers.ConvolutionLength - 1 : Model.Layers.HasWindow(layer) ? Model.Layers.Window - 1 : int.MaxValue;
+            var segment = _lanes.First(l => l.Tier is null || l.Tier == tier ? l.Segment.CacheOf(layer) is not null : false).Segment;
+            var cache = segment.CacheOf(layer)!.Value;
+            tensors.AddRange(cache.Tensors.Select(t => new CacheTensor(t, segment, cache.Kind, keeps)));
         }
-        return cells.Length;
+        return [.. tensors];
     }
 
-    private static int Write((Tensor Tensor, Segment Segment) to, ReadOnlySpan<int> cells, ReadOnlySpan<byte> rows)
+    /// <inheritdoc/>
+    public bool TryReserve(int sequence, int count) => Cells.TryReserve(sequence, count);
+
+    /// <inheritdoc/>
+    public int ReadCells(int sequence, int tensor, int first, Span<byte> rows) => Read(sequence, CellTensors(Cells.Full.Tier(sequence))[tensor], first, rows);
+
+    /// <inheritdoc/>
+    public int WriteCells(int sequence, int tensor, int first, ReadOnlySpan<byte> rows) => Write(sequence, CellTensors(Cells.Full.Tier(sequence))[tensor], first, rows);
+
+    private int Read(int sequence, CacheTensor from, int first, Span<byte> rows)
+    {
+        var rowBytes = (int)from.Tensor.Nb(1);
+        var count = rows.Length / rowBytes;
+        for (int i = 0, run; i < count; i += run)
+        {
+            run = Neighbours(from.Kind, sequence, first + i, count - i);
+            from.Tensor.Get(rows.Slice(i * rowBytes, run * rowBytes), (long)Cells.CellOf(from.Kind, sequence, first + i) * rowBytes);
+        }
+        return count;
+    }
+
+    private int Write(int sequence, CacheTensor to, int first, ReadOnlySpan<byte> rows)
     {
         var rowBytes = (int)to.Tensor.Nb(1);
-        for (int i = 0, run; i < cells.Length; i += run)
+        var count = rows.Length / rowBytes;
+        for (int i = 0, run; i < count; i += run)
         {
-            run = Runs.Length(cells[i..]);
+            run = Neighbours(to.Kind, sequence, first + i, count - i);
+            var cell = Cells.CellOf(to.Kind, sequence, first + i);
             // Or the first pass that looks at them would clear them.
-            to.Segment.Clear(cells[i], run);
-            to.Tensor.Set(rows.Slice(i * rowBytes, run * rowBytes), (long)cells[i] * rowBytes);
+            to.Segment.Clear(to.Kind, cell, run);
+            to.Tensor.Set(rows.Slice(i * rowBytes, run * rowBytes), (long)cell * rowBytes);
         }
-        return cells.Length;
+        return count;
     }
+
+    // Positions whose cells follow each other, at most so many: they are copied together.
+    private int Neighbours(CacheKind kind, int sequence, int position, int most) =>
+        kind == CacheKind.Full ? Math.Min(most, Runs.Length(Cells.Full.Cells(sequence)[position..])) : most;
 
     /// <summary>Whether every value is a finite number.</summary>
     public static bool IsFinite(ReadOnlySpan<float> values)

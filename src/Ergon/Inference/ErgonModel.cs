@@ -94,16 +94,16 @@ public sealed partial class ErgonModel : IDisposable
         var (_, blockLength, _) = options.CacheType.Traits();
         if (description.HeadLength % blockLength != 0)
             throw new ErgonException($"kv-type is {options.KvType}, which stores blocks of {blockLength} values, but this model's heads have {description.HeadLength}; use F16.");
-        var bytesPerCell = description.CacheBytes(options.CacheType);
         long CellsFor(int length) => options.CacheLength ?? (long)length * options.MaxSequences;
+        long CacheBytes(int length) => KvCacheShape.For(description, (int)Math.Min(MaxCells, CellsFor(length)), options.MaxSequences).Bytes(description, options.CacheType);
         var wanted = options.ContextLength ?? Math.Min(description.TrainingContext, DefaultContext);
-        var device = DeviceChoice.Choose(options.Device, description.WeightBytes + (bytesPerCell * CellsFor(wanted)) + IntermediateBytes(description));
+        var device = DeviceChoice.Choose(options.Device, description.WeightBytes + CacheBytes(wanted) + IntermediateBytes(description));
         var context = wanted;
         if (options.ContextLength is null && DeviceInfo.FreeBytes(device) is > 0 and var free)
         {
             // A quarter of what is left stays free for the other programs.
-            var fits = (free - description.WeightBytes - IntermediateBytes(description)) / 4 * 3 / bytesPerCell;
-            while (context > LeastContext && CellsFor(context) > fits)
+            var fits = (free - description.WeightBytes - IntermediateBytes(description)) / 4 * 3;
+            while (context > LeastContext && CacheBytes(context) > fits)
                 context /= 2;
         }
         if (description.Rope is null && context > description.TrainingContext)

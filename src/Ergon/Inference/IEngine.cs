@@ -32,11 +32,11 @@ internal interface IEngine : IDisposable
     /// <summary>Appends positions that <see cref="WriteCells"/> is to fill; without room, or where the engine cannot take them in, changes nothing and returns false.</summary>
     bool TryReserve(int sequence, int count);
 
-    /// <summary>Copies what positions hold in a tensor of <see cref="CellLayout"/> out of the cache.</summary>
+    /// <summary>Copies what positions from <paramref name="first"/> on hold in a tensor of <see cref="CellLayout"/> out of the cache.</summary>
     /// <returns>How many positions.</returns>
-    int ReadCells(int sequence, int tensor, Range positions, Span<byte> rows);
+    int ReadCells(int sequence, int tensor, int first, Span<byte> rows);
 
-    /// <summary>Copies what positions hold in a tensor of <see cref="CellLayout"/> into the cache.</summary>
+    /// <summary>Copies what positions from <paramref name="first"/> on hold in a tensor of <see cref="CellLayout"/> into the cache.</summary>
     /// <returns>How many positions.</returns>
-    int WriteCells(int sequence, int tensor, Range positions, ReadOnlySpan<byte> rows);
+    int WriteCells(int sequence, int tensor, int first, ReadOnlySpan<byte> rows);
 }

@@ -24,6 +24,9 @@ internal interface IKvCache
     /// <summary>Positions that a sequence has.</summary>
     int Length(int sequence);
 
+    /// <summary>The fewest positions that <see cref="Truncate"/> can leave, but for none: how far the sequence can roll back.</summary>
+    int LeastLength(int sequence);
+
     /// <summary>Forgets the positions of a sequence from <paramref name="length"/> on.</summary>
     /// <returns>How many are left: fewer than asked for where layers have dropped what they would have to go on from.</returns>
     int Truncate(int sequence, int length);

@@ -7,7 +7,7 @@ namespace Ergon.Inference;
 /// apart lie apart, so that attention looks at few cells of others, and at its own in the order in which it would
 /// alone. Knows no tensor; not thread-safe.
 /// </summary>
-internal sealed class KvCells : IKvCache
+internal sealed class KvCells
 {
     // Sequences begin at a multiple of this where there is room: attention's tiles then divide them as they would alone.
     private const int StartStep = 256;
@@ -26,19 +26,19 @@ internal sealed class KvCells : IKvCache
         _tiers = new int[maxSequences];
     }
 
-    /// <inheritdoc/>
+    /// <summary>Sequences that may be open at once; their ids are 0 to this number, exclusive.</summary>
     public int MaxSequences => _sequences.Length;
 
-    /// <inheritdoc/>
+    /// <summary>Cells in the pool.</summary>
     public int Capacity => _references.Length;
 
-    /// <inheritdoc/>
+    /// <summary>Cells that belong to no sequence.</summary>
     public int Free => Capacity - Used;
 
     /// <summary>Cells that belong to at least one sequence.</summary>
     public int Used { get; private set; }
 
-    /// <inheritdoc/>
+    /// <summary>Starts an empty sequence; <see langword="null"/> when all ids are taken.</summary>
     public int? Open()
     {
         var id = Array.IndexOf(_sequences, null);
@@ -49,13 +49,13 @@ internal sealed class KvCells : IKvCache
         return id;
     }
 
-    /// <inheritdoc/>
+    /// <summary>Whether the sequence exists.</summary>
     public bool IsOpen(int sequence) => (uint)sequence < (uint)MaxSequences && _sequences[sequence] is not null;
 
     /// <summary>Whether no other sequence shares the cell.</summary>
     public bool IsOwn(int cell) => _references[cell] == 1;
 
-    /// <inheritdoc/>
+    /// <summary>Forgets a sequence and frees its id.</summary>
     public void Close(int sequence)
     {
         Truncate(sequence, 0);
@@ -65,7 +65,7 @@ internal sealed class KvCells : IKvCache
     /// <summary>The cells of a sequence, by position.</summary>
     public ReadOnlySpan<int> Cells(int sequence) => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(Sequence(sequence));
 
-    /// <inheritdoc/>
+    /// <summary>Positions that a sequence has.</summary>
     public int Length(int sequence) => Sequence(sequence).Count;
 
     /// <summary>Gives a sequence <paramref name="count"/> further positions; without room, changes nothing and returns false.</summary>
@@ -112,8 +112,8 @@ internal sealed class KvCells : IKvCache
         return middle > best ? middle : best;
     }
 
-    /// <inheritdoc/>
-    public int Truncate(int sequence, int length)
+    /// <summary>Forgets all positions of a sequence from <paramref name="length"/> on.</summary>
+    public void Truncate(int sequence, int length)
     {
         var cells = Sequence(sequence);
         for (var i = cells.Count - 1; i >= length; i--)
@@ -124,10 +124,9 @@ internal sealed class KvCells : IKvCache
             _lowestFree = Math.Min(_lowestFree, cells[i]);
         }
         cells.RemoveRange(length, cells.Count - length);
-        return cells.Count;
     }
 
-    /// <inheritdoc/>
+    /// <summary>Makes a new sequence of the first <paramref name="length"/> positions of another, without copying any; <see langword="null"/> when all ids are taken.</summary>
     public int? Fork(int sequence, int length)
     {
         var prefix = Sequence(sequence).GetRange(0, length);

@@ -19,17 +19,17 @@ internal sealed partial class LayerGraph : IDisposable
     private readonly StageRange _stages;
     private readonly IReadOnlyDictionary<int, LayerCache> _cache; // by layer; empty with pooling
     private readonly CacheRotation _rotation;
-    private readonly int _cells;
+    private readonly KvCacheShape _cells;
     private Tensor _tokens; // [rows]
     private Tensor _positions; // [rows]
-    private Tensor _writeCells; // [rows]
+    private readonly Tensor[] _writeCells = new Tensor[(int)CacheKind.History + 1]; // [rows], by kind of layer
     private Tensor _mask; // [extent * rows of all groups]
     private Tensor _windowMask; // the same for layers with a window
     private Tensor _historyCells; // [convolution length * rows]
     private Tensor _outputRows; // [outputs]
     private Tensor _shares; // [rows, outputs]
 
-    public LayerGraph(ModelDescription model, Weights weights, StageRange stages, IReadOnlyDictionary<int, LayerCache> cache, CacheRotation rotation, int cells)
+    public LayerGraph(ModelDescription model, Weights weights, StageRange stages, IReadOnlyDictionary<int, LayerCache> cache, CacheRotation rotation, KvCacheShape cells)
     {
         (_model, _weights, _stages, _cache, _rotation, _cells) = (model, weights, stages, cache, rotation, cells);
         Graph = new Graph(Capacity(groups: 1));
@@ -53,10 +53,11 @@ internal sealed partial class LayerGraph : IDisposable
         }
         Graph.Reset();
         // Inputs that no operation reads have no memory, so those that not every graph reads are made on first use.
-        _tokens = _positions = _writeCells = _mask = _windowMask = _historyCells = _outputRows = _shares = Result = default;
+        _tokens = _positions = _mask = _windowMask = _historyCells = _outputRows = _shares = Result = default;
         _incoming.Clear();
         _outgoing.Clear();
         Array.Clear(_values);
+        Array.Clear(_writeCells);
 
         int rows = pass.Rows, outputs = pass.Outputs;
         long residual = _model.EmbeddingLength, width = (long)_model.HeadLength * _model.HeadCount, widthKv = (long)_model.HeadLength * _model.HeadCountKv;
@@ -80,7 +81,7 @@ internal sealed partial class LayerGraph : IDisposable
                         QueryKeyValue(x, layer, rows);
                     break;
                 case StageKind.Attention when convolves:
-                    Write(_cache[layer].History, Take(BoundaryValue.Key, residual, rows));
+                    Write(layer, _cache[layer].History, Take(BoundaryValue.Key, residual, rows));
                     if (!isUnseen)
                         Set(BoundaryValue.Attended, Convolve(Take(BoundaryValue.Query, residual, rows), layer, rows));
                     break;
@@ -88,8 +89,8 @@ internal sealed partial class LayerGraph : IDisposable
                     var (k, v) = (Take(BoundaryValue.Key, widthKv, rows), Take(BoundaryValue.Value, widthKv, rows));
                     if (_cache.TryGetValue(layer, out var cache))
                     {
-                        Write(cache.Keys, Flat(Rotated(k, _rotation.Keys), rows));
-                        Write(cache.Values, Flat(Rotated(v, _rotation.Values), rows));
+                        Write(layer, cache.Keys, Flat(Rotated(k, _rotation.Keys), rows));
+                        Write(layer, cache.Values, Flat(Rotated(v, _rotation.Values), rows));
                     }
                     if (!isUnseen)
                         Set(BoundaryValue.Attended, Attend(Take(BoundaryValue.Query, width, rows), k, v, cache, layer, pass));
@@ -128,8 +129,11 @@ internal sealed partial class LayerGraph : IDisposable
             _tokens.Set<int>(pass.Tokens.AsSpan(0, rows));
         if (!_positions.IsNull)
             _positions.Set<int>(pass.Positions.AsSpan(0, rows));
-        if (!_writeCells.IsNull)
-            _writeCells.Set<long>(pass.WriteCells.AsSpan(0, rows));
+        for (var kind = CacheKind.Full; kind <= CacheKind.History; kind++)
+        {
+            if (!_writeCells[(int)kind].IsNull)
+                _writeCells[(int)kind].Set(pass.WriteCells(kind));
+        }
         if (!_mask.IsNull)
             _mask.Set(pass.Full.Values);
         if (!_windowMask.IsNull)
@@ -197,11 +201,12 @@ internal sealed partial class LayerGraph : IDisposable
         Set(BoundaryValue.Value, v);
     }
 
-    private void Write(Tensor cache, Tensor rows)
+    private void Write(int layer, Tensor cache, Tensor rows)
     {
-        if (_writeCells.IsNull)
-            _writeCells = Graph.Input(GgmlType.I64, rows.Ne(1));
-        Graph.Expand(Graph.SetRows(cache, rows, _writeCells));
+        ref var cells = ref _writeCells[(int)_cells.KindOf(_model, layer)];
+        if (cells.IsNull)
+            cells = Graph.Input(GgmlType.I64, rows.Ne(1));
+        Graph.Expand(Graph.SetRows(cache, rows, cells));
     }
 
     // The gate of a convolution's result, and what it reads, now and for later positions; both [n_embd, rows].
@@ -384,7 +389,7 @@ internal sealed partial class LayerGraph : IDisposable
     // LongRoPE's two sets are for contexts within and beyond that of the first training; llama.cpp chooses by the context's length too.
     private Tensor RopeFactors(in RopeParameters rope) =>
         _weights[WeightRole.RopeFactors] is { IsNull: false } factors ? factors
-        : _weights[_cells > rope.OriginalContext ? WeightRole.RopeFactorsLong : WeightRole.RopeFactorsShort];
+        : _weights[_cells.Cells > rope.OriginalContext ? WeightRole.RopeFactorsLong : WeightRole.RopeFactorsShort];
 
     private Tensor Matrix(Tensor x, WeightRole weight, WeightRole bias, int layer) => AddBias(Graph.MatMul(_weights[weight, layer], x), bias, layer);
 

@@ -11,6 +11,7 @@ internal sealed class Pass
 {
     private readonly int _window, _convolution;
     private readonly int[] _historyCells;
+    private readonly long[][] _writeCells = new long[(int)CacheKind.History + 1][];
     private readonly List<Run> _runs = [];
     private readonly List<int> _shape = [];
     private float[] _shares = [];
@@ -24,7 +25,8 @@ internal sealed class Pass
         _historyCells = new int[maxRows * convolution];
         Tokens = new int[maxRows];
         Positions = new int[maxRows];
-        WriteCells = new long[maxRows];
+        for (var kind = 0; kind < _writeCells.Length; kind++)
+            _writeCells[kind] = new long[maxRows];
         OutputRows = new int[maxRows];
         RowIndices = new int[maxRows];
         OutputIndices = new int[maxRows];
@@ -38,8 +40,8 @@ internal sealed class Pass
 
     public int[] Positions { get; }
 
-    /// <summary>The cell that each row's key and value go to.</summary>
-    public long[] WriteCells { get; }
+    /// <summary>The cell that what each row leaves goes to, in layers of a kind.</summary>
+    public ReadOnlySpan<long> WriteCells(CacheKind kind) => _writeCells[(int)kind].AsSpan(0, Rows);
 
     /// <summary>Indices of the rows that want logits, in the order in which these were asked for, or that stand for their texts.</summary>
     public int[] OutputRows { get; }
@@ -68,20 +70,20 @@ internal sealed class Pass
     /// <summary>Everything that a graph is built for: passes of one shape can share a graph.</summary>
     public ReadOnlySpan<int> Shape => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_shape);
 
-    /// <summary>Describes rows that were appended to <paramref name="cells"/> just before, in this order.</summary>
+    /// <summary>Describes rows that were appended to <paramref name="cache"/> just before, in this order.</summary>
     /// <param name="rows">All rows of the pass.</param>
-    /// <param name="cells">Where they stand.</param>
+    /// <param name="cache">Where they stand.</param>
     /// <param name="tier">Of which tier's sequences to take the rows; <see langword="null"/> for all.</param>
-    public void Fill(ReadOnlySpan<PassRow> rows, KvCells cells, int? tier = null)
+    public void Fill(ReadOnlySpan<PassRow> rows, KvCache cache, int? tier = null)
     {
-        FindRuns(rows, cells, tier);
-        Full.Begin(cells.Capacity);
-        Windowed.Begin(cells.Capacity);
+        FindRuns(rows, cache, tier);
+        Full.Begin(cache.Capacity);
+        Windowed.Begin(cache.Windowed?.Capacity ?? cache.Capacity);
         foreach (var run in _runs)
         {
-            Full.Add(run.Rows, run.Full, cells.Length(run.Sequence));
+            Full.Add(run.Rows, run.Full, cache.Length(run.Sequence));
             if (_window > 0)
-                Windowed.Add(run.Rows, run.Windowed, Math.Min(cells.Length(run.Sequence), run.Rows - 1 + _window));
+                Windowed.Add(run.Rows, run.Windowed, Math.Min(cache.Length(run.Sequence), run.Rows - 1 + _window));
         }
         Full.HideAll();
         Windowed.HideAll();
@@ -89,19 +91,19 @@ internal sealed class Pass
         Rows = 0;
         foreach (var run in _runs)
         {
-            var of = cells.Cells(run.Sequence);
+            var of = cache.Full.Cells(run.Sequence);
             for (var i = 0; i < run.Rows; i++, Rows++)
             {
                 var position = of.Length - run.Rows + i;
                 Tokens[Rows] = rows[run.First + i].Token;
                 Positions[Rows] = position;
-                WriteCells[Rows] = of[position];
+                _writeCells[(int)CacheKind.Full][Rows] = of[position];
                 RowIndices[Rows] = run.First + i;
                 Full.Show(Rows, of[..(position + 1)]);
                 if (_window > 0)
-                    Windowed.Show(Rows, of[Math.Max(0, position + 1 - _window)..(position + 1)]);
-                for (var j = 0; j < _convolution; j++)
-                    _historyCells[(Rows * _convolution) + j] = position - _convolution + 1 + j is var past and >= 0 ? of[past] : cells.Capacity;
+                    ShowWindow(cache, run.Sequence, of, position);
+                if (_convolution > 0)
+                    ReadHistory(cache, run.Sequence, of, position);
             }
         }
         PickOutputs(rows);
@@ -149,11 +151,36 @@ internal sealed class Pass
         Describe();
     }
 
+    private void ShowWindow(KvCache cache, int sequence, ReadOnlySpan<int> all, int position)
+    {
+        var first = Math.Max(0, position + 1 - _window);
+        if (cache.Windowed is not { } windowed)
+        {
+            Windowed.Show(Rows, all[first..(position + 1)]);
+            return;
+        }
+        var own = windowed.CellOf(sequence, position);
+        _writeCells[(int)CacheKind.Windowed][Rows] = own;
+        Windowed.Show(Rows, (own - (position - first))..(own + 1));
+    }
+
+    private void ReadHistory(KvCache cache, int sequence, ReadOnlySpan<int> all, int position)
+    {
+        if (cache.History is { } history)
+            _writeCells[(int)CacheKind.History][Rows] = history.CellOf(sequence, position);
+        for (var j = 0; j < _convolution; j++)
+        {
+            var past = position - _convolution + 1 + j;
+            _historyCells[(Rows * _convolution) + j] = cache.History is { } cells ? past >= 0 ? cells.CellOf(sequence, past) : cells.Capacity
+                : past >= 0 ? all[past] : cache.Capacity;
+        }
+    }
+
     // The rows of one sequence, and the cells that they look at.
     private readonly record struct Run(int Sequence, int First, int Rows, (int First, int End) Full, (int First, int End) Windowed);
 
     // Those that look at neighbouring cells come together, so that they can share a look.
-    private void FindRuns(ReadOnlySpan<PassRow> rows, KvCells cells, int? tier)
+    private void FindRuns(ReadOnlySpan<PassRow> rows, KvCache cache, int? tier)
     {
         _runs.Clear();
         for (int first = 0, end; first < rows.Length; first = end)
@@ -162,11 +189,13 @@ internal sealed class Pass
             end = first + 1;
             while (end < rows.Length && rows[end].Sequence == sequence)
                 end++;
-            if (tier is not null && cells.Tier(sequence) != tier)
+            if (tier is not null && cache.Full.Tier(sequence) != tier)
                 continue;
-            var of = cells.Cells(sequence);
+            var of = cache.Full.Cells(sequence);
             var count = end - first;
-            var windowed = _window == 0 ? default : Stretch(of[Math.Max(0, of.Length - count + 1 - _window)..]);
+            var reached = Math.Max(0, of.Length - count + 1 - _window);
+            var windowed = _window == 0 ? default : cache.Windowed is { } sliding ? (sliding.CellOf(sequence, reached), sliding.CellOf(sequence, of.Length))
+                : Stretch(of[reached..]);
             _runs.Add(new Run(sequence, first, count, Stretch(of), windowed));
         }
         if (_runs.Count > 1)

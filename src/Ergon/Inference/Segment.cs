@@ -20,8 +20,8 @@ internal sealed class Segment : IDisposable
     private readonly TensorArena _cacheArena;
     private readonly DeviceBuffer? _cacheBuffer;
     private readonly Dictionary<int, LayerCache> _cache = [];
-    private readonly bool[] _clearedPages;
-    private readonly int _cells;
+    private readonly bool[][] _clearedPages = new bool[(int)CacheKind.History + 1][];
+    private readonly KvCacheShape _cells;
     private readonly (int Full, int Windowed) _attentionLayers;
     private readonly (long Full, long Windowed, long History) _cellBytes; // of all layers of a kind
     private readonly LayerGraph _lowering;
@@ -31,14 +31,15 @@ internal sealed class Segment : IDisposable
     /// <param name="model">The model.</param>
     /// <param name="backend">The device, opened; outlives the segment.</param>
     /// <param name="stages">What to run there.</param>
-    /// <param name="cells">Cells of the KV cache; with pooling, which needs none, positions of the longest text.</param>
+    /// <param name="cells">Cells of the KV cache; with pooling, which needs none, as many as the longest text has positions.</param>
     /// <param name="cacheType">How keys and values are stored.</param>
     /// <param name="progress">Told the share loaded, 0 to 1.</param>
     /// <param name="cancellation">Stops loading.</param>
-    public Segment(ModelDescription model, Backend backend, StageRange stages, int cells, GgmlType cacheType, IProgress<double>? progress = null, CancellationToken cancellation = default)
+    public Segment(ModelDescription model, Backend backend, StageRange stages, KvCacheShape cells, GgmlType cacheType, IProgress<double>? progress = null, CancellationToken cancellation = default)
     {
         (_model, _backend, _cells, Stages) = (model, backend, cells, stages);
-        _clearedPages = new bool[(cells + PageCells - 1) / PageCells];
+        for (var kind = CacheKind.Full; kind <= CacheKind.History; kind++)
+            _clearedPages[(int)kind] = new bool[(cells.CellsOf(kind) + PageCells - 1) / PageCells];
         try
         {
             _weights = new Weights(model, backend.Device, stages, progress, cancellation);
@@ -49,9 +50,11 @@ internal sealed class Segment : IDisposable
             foreach (var layer in cached)
             {
                 // One cell more, never written, is what lies before a sequence's first position.
+                var kind = cells.KindOf(model, layer);
+                var count = cells.CellsOf(kind);
                 var cache = model.Layers.HasConvolution(layer)
-                    ? new LayerCache { History = _cacheArena.New(GgmlType.F32, model.EmbeddingLength, cells + 1) }
-                    : new LayerCache { Keys = _cacheArena.New(cacheType, width, cells), Values = _cacheArena.New(cacheType, width, cells) };
+                    ? new LayerCache { Kind = kind, History = _cacheArena.New(GgmlType.F32, model.EmbeddingLength, count + 1) }
+                    : new LayerCache { Kind = kind, Keys = _cacheArena.New(cacheType, width, count), Values = _cacheArena.New(cacheType, width, count) };
                 bytes += cache.Tensors.Sum(t => t.Bytes);
                 _cache.Add(layer, cache);
                 var cell = cache.Tensors.Sum(t => t.Nb(1));
@@ -66,12 +69,13 @@ internal sealed class Segment : IDisposable
             if (backend.Device.BufferType.IsHost)
             {
                 foreach (var cache in _cache.Values.Where(c => !c.History.IsNull))
-                    cache.History.Clear(0, cache.History.Bytes);
+                    cache.History.Clear(cache.History.Bytes - cache.History.Nb(1), cache.History.Nb(1));
             }
             else
             {
                 _cacheBuffer?.Clear();
-                Array.Fill(_clearedPages, true);
+                foreach (var pages in _clearedPages)
+                    Array.Fill(pages, true);
             }
             rotation.Fill();
             _lowering = new LayerGraph(model, _weights, stages, _cache, rotation, cells);
@@ -144,39 +148,56 @@ internal sealed class Segment : IDisposable
     /// <summary>What a layer of this segment keeps of every cell.</summary>
     public LayerCache? CacheOf(int layer) => _cache.TryGetValue(layer, out var cache) ? cache : null;
 
-    /// <summary>Overwrites cells of the cache with zeros.</summary>
-    public void ClearCells(ReadOnlySpan<int> cells)
+    /// <summary>Overwrites cells of layers of a kind with zeros.</summary>
+    public void Overwrite(CacheKind kind, int cell, int count)
     {
-        foreach (var tensor in _cache.Values.SelectMany(c => c.Tensors))
+        foreach (var tensor in Tensors(kind))
+            tensor.Set<byte>(new byte[count * tensor.Nb(1)], cell * tensor.Nb(1));
+    }
+
+    /// <summary>Copies cells of layers of a kind to others, which may overlap them.</summary>
+    public void Copy(CacheKind kind, int from, int to, int count)
+    {
+        Clear(kind, to, count);
+        foreach (var tensor in Tensors(kind))
         {
-            var zeros = new byte[tensor.Nb(1)];
-            foreach (var cell in cells)
-                tensor.Set<byte>(zeros, cell * tensor.Nb(1));
+            var rows = new byte[count * tensor.Nb(1)];
+            tensor.Get<byte>(rows, from * tensor.Nb(1));
+            tensor.Set<byte>(rows, to * tensor.Nb(1));
         }
     }
+
+    private IEnumerable<Tensor> Tensors(CacheKind kind) => _cache.Values.Where(c => c.Kind == kind).SelectMany(c => c.Tensors);
 
     private void Clear(Pass pass)
     {
         foreach (var group in pass.Full.Groups)
-            Clear(group.FirstCell, group.Extent);
+            Clear(CacheKind.Full, group.FirstCell, group.Extent);
+        var kind = _cells.WindowRegion > 0 ? CacheKind.Windowed : CacheKind.Full;
         foreach (var group in pass.Windowed.Groups)
-            Clear(group.FirstCell, group.Extent);
+            Clear(kind, group.FirstCell, group.Extent);
     }
 
     /// <summary>
     /// Clears cells that were never looked at. They are masked, but 0 times NaN is NaN where masked products are
     /// computed too. The host's are cleared when attention first looks at them: until then they take no resident memory.
     /// </summary>
-    public void Clear(int first, int count)
+    public void Clear(CacheKind kind, int first, int count)
     {
-        for (var page = first / PageCells; page * PageCells < Math.Min(_cells, first + count); page++)
+        var pages = _clearedPages[(int)kind];
+        var all = _cells.CellsOf(kind);
+        for (var page = first / PageCells; page * PageCells < Math.Min(all, first + count); page++)
         {
-            if (_clearedPages[page])
+            if (pages[page])
                 continue;
-            _clearedPages[page] = true;
-            var cells = Math.Min(PageCells, _cells - (page * PageCells));
-            foreach (var tensor in _cache.Values.Where(c => !c.Keys.IsNull).SelectMany(c => c.Tensors))
-                tensor.Clear(page * PageCells * tensor.Nb(1), cells * tensor.Nb(1));
+            pages[page] = true;
+            var cells = Math.Min(PageCells, all - (page * PageCells));
+            // What convolutions read was always written before.
+            foreach (var cache in _cache.Values.Where(c => c.Kind == kind && c.History.IsNull))
+            {
+                foreach (var tensor in cache.Tensors)
+                    tensor.Clear(page * PageCells * tensor.Nb(1), cells * tensor.Nb(1));
+            }
         }
     }
 

@@ -8,13 +8,13 @@ namespace Ergon.Inference;
 
 /// <summary>
 /// A session as bytes: a header, the token ids, for each tensor of the cache the rows of the session's positions
-/// in order, and a SHA-256 of it all. Cell numbers and devices do not occur, so the bytes fit any engine that
+/// in order, in layers that look back over some only of the last ones, and a SHA-256 of it all. Cell numbers and devices do not occur, so the bytes fit any engine that
 /// runs the same model with the same kind of cache. Little-endian.
 /// </summary>
 internal static class SessionState
 {
     private const ulong Magic = 0x5653_4e4f_4752_45; // "ERGONSV\0"
-    private const uint Version = 1;
+    private const uint Version = 2;
     private const int HeaderBytes = 64, ChecksumBytes = 32, ChunkBytes = 1 << 20;
 
     /// <summary>Writes the first positions of a sequence, as many as <paramref name="tokens"/>.</summary>
@@ -24,9 +24,9 @@ internal static class SessionState
         var layout = await model.InvokeAsync(engine => engine.CellLayout()).ConfigureAwait(false);
         await WriteAsync(Header(model, layout, tokens.Length)).ConfigureAwait(false);
         await WriteAsync(MemoryMarshal.AsBytes(tokens.Span).ToArray()).ConfigureAwait(false);
-        await ForEachChunkAsync(layout, tokens.Length, async (tensor, part, buffer) =>
+        await ForEachChunkAsync(layout, tokens.Length, async (tensor, first, buffer) =>
         {
-            await model.InvokeAsync(engine => engine.ReadCells(sequence, tensor, part, buffer.Span)).ConfigureAwait(false);
+            await model.InvokeAsync(engine => engine.ReadCells(sequence, tensor, first, buffer.Span)).ConfigureAwait(false);
             await WriteAsync(buffer).ConfigureAwait(false);
         }).ConfigureAwait(false);
         await destination.WriteAsync(hash.GetHashAndReset(), cancellation).ConfigureAwait(false);
@@ -58,13 +58,13 @@ internal static class SessionState
         if (tokens.Any(token => (uint)token >= (uint)model.Description.VocabularySize))
             throw Damaged("it has a token that the vocabulary has not");
         await reserve(count).ConfigureAwait(false);
-        await ForEachChunkAsync(layout, count, async (tensor, part, buffer) =>
+        await ForEachChunkAsync(layout, count, async (tensor, first, buffer) =>
         {
             await ReadAsync(buffer).ConfigureAwait(false);
             // Such a number in a cell would spoil the attention of sequences that only look past it.
             if (!IsFinite(layout[tensor].Type, buffer.Span))
                 throw Damaged("it has numbers that are not finite");
-            await model.InvokeAsync(engine => engine.WriteCells(sequence, tensor, part, buffer.Span)).ConfigureAwait(false);
+            await model.InvokeAsync(engine => engine.WriteCells(sequence, tensor, first, buffer.Span)).ConfigureAwait(false);
         }).ConfigureAwait(false);
         var expected = hash.GetHashAndReset();
         if (!(await ReadAsync(new byte[ChecksumBytes]).ConfigureAwait(false)).Span.SequenceEqual(expected))
@@ -115,7 +115,7 @@ internal static class SessionState
             : count;
     }
 
-    private static async Task ForEachChunkAsync(CellTensor[] layout, int positions, Func<int, Range, Memory<byte>, Task> action)
+    private static async Task ForEachChunkAsync(CellTensor[] layout, int positions, Func<int, int, Memory<byte>, Task> action)
     {
         if (layout.Length == 0)
             return;
@@ -125,10 +125,10 @@ internal static class SessionState
             for (var tensor = 0; tensor < layout.Length; tensor++)
             {
                 var rowBytes = layout[tensor].RowBytes;
-                for (int start = 0, count; start < positions; start += count)
+                for (int start = Math.Max(0, positions - layout[tensor].Keeps), count; start < positions; start += count)
                 {
                     count = Math.Min(positions - start, buffer.Length / rowBytes);
-                    await action(tensor, start..(start + count), buffer.AsMemory(0, count * rowBytes)).ConfigureAwait(false);
+                    await action(tensor, start, buffer.AsMemory(0, count * rowBytes)).ConfigureAwait(false);
                 }
             }
         }

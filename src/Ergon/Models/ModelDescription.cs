@@ -126,13 +126,6 @@ public sealed class ModelDescription
     /// <summary>What differs between its layers.</summary>
     internal LayerPattern Layers { get; }
 
-    /// <summary>What a position takes of the cache, in all layers together.</summary>
-    internal long CacheBytes(GgmlType type)
-    {
-        var (_, blockLength, blockBytes) = type.Traits();
-        return (2L * (LayerCount - Layers.Convolutions) * HeadLength * HeadCountKv / blockLength * blockBytes) + ((long)Layers.Convolutions * EmbeddingLength * sizeof(float));
-    }
-
     internal Multipliers Multipliers { get; }
 
     /// <summary>Every weight that the graph uses. A tied output stands twice, once for each use.</summary>
