@@ -125,7 +125,7 @@ public sealed class WorkerHostTests : IDisposable
         using var session = host.CreateSession();
         var error = await Assert.ThrowsAsync<UnavailableException>(() => RunAsync(session, Greedy, count =>
         {
-            if (count == 20)
+            if (count == 1)
                 host.Inject(WorkerFault.Assert);
             return Task.CompletedTask;
         }));
