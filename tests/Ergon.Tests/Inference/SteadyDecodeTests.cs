@@ -3,10 +3,16 @@ using Ergon.Models;
 using Ergon.Models.Gguf;
 using Ergon.Native;
 using Ergon.Native.Tensors;
+using Xunit.Abstractions;
 
 namespace Ergon.Tests.Inference;
 
-public sealed class SteadyDecodeTests : IDisposable
+/// <summary>Tests that count what the whole process allocates run while no other does.</summary>
+[CollectionDefinition(nameof(SteadyDecodeTests), DisableParallelization = true)]
+public sealed class SteadyDecodeCollection;
+
+[Collection(nameof(SteadyDecodeTests))]
+public sealed class SteadyDecodeTests(ITestOutputHelper output) : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
 
@@ -29,6 +35,37 @@ public sealed class SteadyDecodeTests : IDisposable
         {
             for (var i = 0; i < count; i++)
                 Assert.True(engine.TryRun([new PassRow(sequence, i, WantsLogits: true)], out _));
+        }
+    }
+
+    [Theory]
+    [InlineData(1, 0f)]
+    [InlineData(1, 0.8f)]
+    [InlineData(8, 0f)]
+    public async Task A_generated_token_allocates_less_than_2_KiB(int sessions, float temperature)
+    {
+        using var model = ErgonModel.Load(new RandomModel("llama", GgmlType.Q8_0).Write(_folder.Path), new ModelOptions { Threads = 1, ContextLength = 1024, MaxSequences = sessions });
+        await GenerateAsync(50);
+        var before = GC.GetTotalAllocatedBytes(precise: true);
+        var tokens = await GenerateAsync(600);
+        var perToken = (GC.GetTotalAllocatedBytes(precise: true) - before) / (double)tokens;
+        output.WriteLine($"{sessions} sessions, temperature {temperature}: {perToken:F0} bytes a token");
+        Assert.InRange(perToken, 0, 2048);
+
+        async Task<int> GenerateAsync(int count)
+        {
+            var all = await Task.WhenAll(Enumerable.Range(0, sessions).Select(async i =>
+            {
+                using var session = model.CreateSession();
+                var given = 0;
+                await foreach (var token in session.GenerateAsync([i + 3, 7, 9], new GenerationOptions
+                {
+                    MaxTokens = count, IgnoreEndOfGeneration = true, Sampling = new SamplingOptions { Temperature = temperature, Seed = 1 },
+                }))
+                    given += token.Id >= 0 ? 1 : 0;
+                return given;
+            }));
+            return all.Sum();
         }
     }
 
