@@ -40,6 +40,36 @@ public sealed class GpuTests : IDisposable
         Compare(model, [.. Enumerable.Range(0, Stage.Count(model.LayerCount)).Select(i => new Placement(i % 2 == 0 ? Cpu : GpuFactAttribute.Gpu!, new StageRange(i, i + 1, model.LayerCount), 1))]);
     }
 
+    [GpuFact]
+    public async Task A_session_saved_on_the_CPU_goes_on_on_the_GPU()
+    {
+        var path = new RandomModel("llama", GgmlType.F32).Write(_folder.Path);
+        using var cpu = ErgonModel.Load(path, new ModelOptions { Device = "CPU", Threads = 1, ContextLength = 256 });
+        using var gpu = ErgonModel.Load(path, new ModelOptions { Device = GpuFactAttribute.Gpu!.Name, ContextLength = 256, MaxSequences = 2 });
+        int[] prompt = [.. Enumerable.Range(10, 50)];
+        using var origin = cpu.CreateSession();
+        var first = await RunAsync(origin, prompt, 10);
+        using var saved = new MemoryStream();
+        await origin.SaveAsync(saved);
+        saved.Position = 0;
+        using var restored = await gpu.RestoreSessionAsync(saved);
+        using var fresh = gpu.CreateSession();
+        int[] longer = [.. prompt, .. first, 5, 6];
+        Assert.Equal(await RunAsync(fresh, longer, 10), await RunAsync(restored, longer, 10));
+        Assert.Equal(59, restored.Statistics!.ReusedTokens);
+    }
+
+    private static async Task<int[]> RunAsync(Session session, int[] prompt, int count)
+    {
+        var tokens = new List<int>();
+        await foreach (var token in session.GenerateAsync(prompt, new GenerationOptions { MaxTokens = count, IgnoreEndOfGeneration = true }))
+        {
+            if (token.Id >= 0)
+                tokens.Add(token.Id);
+        }
+        return [.. tokens];
+    }
+
     private ModelDescription Model(string architecture) => ModelDescription.Read(GgufFile.Open(new RandomModel(architecture, GgmlType.F32).Write(_folder.Path)));
 
     private static NativeDevice Cpu => NativeDevice.All().First(d => d.Kind == NativeDeviceKind.Cpu);
