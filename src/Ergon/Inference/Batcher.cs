@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Ergon.Native.Llama;
 
 namespace Ergon.Inference;
@@ -10,10 +9,6 @@ namespace Ergon.Inference;
 /// </summary>
 internal sealed class Batcher : IDisposable
 {
-    private readonly IEngine _engine;
-    private readonly Candidates _candidates;
-    private readonly ConcurrentQueue<Action> _work = new();
-    private readonly SemaphoreSlim _wake = new(0);
     // Rows of prompts in a pass beside which somebody decodes, and waits for the whole pass.
     private const int PromptRowsBesideDecoding = 128;
 
@@ -26,20 +21,18 @@ internal sealed class Batcher : IDisposable
     private readonly List<(Generation Generation, int Rows, bool IsPrompt)> _inPass = [];
     private readonly Dictionary<int, long> _lastUse = []; // the pass that last extended a sequence
     private readonly PassRow[] _rows = new PassRow[Engine.MaxRows];
-    private readonly Lock _gate = new();
-    private readonly Thread _thread;
+    private readonly EngineThread<IEngine> _thread;
+    private IEngine _engine = null!; // for its thread
+    private Candidates _candidates = null!;
     private long _passes;
-    private volatile bool _stopping;
 
     /// <param name="open">Opens the engine, on the thread that will use it; the batcher owns it.</param>
-    public Batcher(Func<IEngine> open)
+    public Batcher(Func<IEngine> open) => _thread = new EngineThread<IEngine>(typeof(ErgonModel), () =>
     {
-        var opened = new TaskCompletionSource<IEngine>();
-        _thread = new Thread(() => Loop(open, opened)) { IsBackground = true, Name = "ergon engine" };
-        _thread.Start();
-        _engine = opened.Task.GetAwaiter().GetResult();
+        _engine = open();
         _candidates = new Candidates(_engine.VocabularySize);
-    }
+        return _engine;
+    }, _ => Work(), End);
 
     /// <summary>Told of each pass, on the engine's thread.</summary>
     public event Action<PassReport>? PassCompleted;
@@ -48,31 +41,15 @@ internal sealed class Batcher : IDisposable
     public HashSet<int> Held { get; } = [];
 
     /// <summary>Runs <paramref name="action"/> between two passes, on the engine's thread.</summary>
-    public Task<T> InvokeAsync<T>(Func<IEngine, T> action)
-    {
-        var done = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
-        Post(() =>
-        {
-            try
-            {
-                done.SetResult(action(_engine));
-            }
-#pragma warning disable CA1031 // the caller gets it
-            catch (Exception e)
-#pragma warning restore CA1031
-            {
-                done.SetException(e);
-            }
-        });
-        return done.Task;
-    }
+    /// <exception cref="ObjectDisposedException">The engine is gone.</exception>
+    public Task<T> InvokeAsync<T>(Func<IEngine, T> action) => _thread.InvokeAsync(action);
 
     /// <summary>Runs <paramref name="action"/> between two passes unless the engine is gone, and does not wait.</summary>
     public void TryPost(Action<IEngine> action)
     {
         try
         {
-            Post(() => action(_engine));
+            _thread.Post(action);
         }
         catch (ObjectDisposedException)
         {
@@ -81,69 +58,41 @@ internal sealed class Batcher : IDisposable
     }
 
     /// <summary>Starts a generation, whose tokens appear in its channel.</summary>
-    public void Start(Generation generation) => Post(() =>
+    /// <exception cref="ObjectDisposedException">The engine is gone.</exception>
+    public void Start(Generation generation) => _thread.Post(engine =>
     {
         _waiting.Add(generation);
         // Now and not before: until it waits here, its sequence may be made to forget.
-        generation.Reuse(_engine.Cells.Truncate(generation.Sequence, Math.Min(generation.Reusable, _engine.Cells.Length(generation.Sequence))));
+        generation.Reuse(engine.Cells.Truncate(generation.Sequence, Math.Min(generation.Reusable, engine.Cells.Length(generation.Sequence))));
         // One that is resumed may have had its last token.
         generation.EndIfComplete();
     });
 
-    private void Post(Action action)
+    private bool Work()
     {
-        // Under the gate, so that whatever is queued before the stop is done before the engine goes.
-        lock (_gate)
-        {
-            ObjectDisposedException.ThrowIf(_stopping, typeof(ErgonModel));
-            _work.Enqueue(action);
-        }
-        _wake.Release();
-    }
-
-    private void Loop(Func<IEngine> open, TaskCompletionSource<IEngine> opened)
-    {
-        IEngine engine;
         try
         {
-            engine = open();
+            RunPass();
         }
-#pragma warning disable CA1031 // the constructor throws it
+#pragma warning disable CA1031 // each reader gets it, and the engine goes on with the next
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            opened.SetException(e);
-            return;
+            foreach (var (generation, _, _) in _inPass)
+                generation.Fail(e);
         }
-        opened.SetResult(engine);
-        while (!_stopping)
-        {
-            if (_running.Count + _waiting.Count == 0)
-                _wake.Wait();
-            while (_work.TryDequeue(out var action))
-                action();
-            try
-            {
-                RunPass();
-            }
-#pragma warning disable CA1031 // each reader gets it, and the engine goes on with the next
-            catch (Exception e)
-#pragma warning restore CA1031
-            {
-                foreach (var (generation, _, _) in _inPass)
-                    generation.Fail(e);
-            }
-            RemoveEnded(_running);
-            RemoveEnded(_waiting);
-        }
-        while (_work.TryDequeue(out var action))
-            action();
+        RemoveEnded(_running);
+        RemoveEnded(_waiting);
+        return _running.Count + _waiting.Count > 0;
+    }
+
+    private void End()
+    {
         foreach (var generation in _running.Concat(_waiting))
         {
             generation.Fail(new ObjectDisposedException(nameof(ErgonModel)));
             generation.Dispose();
         }
-        engine.Dispose();
     }
 
     private static void RemoveEnded(List<Generation> generations)
@@ -328,15 +277,5 @@ internal sealed class Batcher : IDisposable
     }
 
     /// <summary>Ends all generations and frees the engine.</summary>
-    public void Dispose()
-    {
-        lock (_gate)
-        {
-            if (_stopping)
-                return;
-            _stopping = true;
-        }
-        _wake.Release();
-        _thread.Join();
-    }
+    public void Dispose() => _thread.Dispose();
 }

@@ -17,10 +17,10 @@ public sealed class EmbeddingModel : IDisposable
     // A mask is [rows, rows] in one array.
     private const int DefaultContext = 8192, MaxContext = 1 << 15;
 
-    private readonly EmbeddingThread _engine;
+    private readonly EngineThread<EmbeddingEngine> _engine;
     private readonly EmbeddingOptions _options;
 
-    private EmbeddingModel(ModelDescription description, Tokenizer tokenizer, EmbeddingThread engine, EmbeddingOptions options, Pooling pooling, int context, string device, int threads, TimeSpan loadTime)
+    private EmbeddingModel(ModelDescription description, Tokenizer tokenizer, EngineThread<EmbeddingEngine> engine, EmbeddingOptions options, Pooling pooling, int context, string device, int threads, TimeSpan loadTime)
     {
         Description = description;
         Tokenizer = tokenizer;
@@ -84,7 +84,7 @@ public sealed class EmbeddingModel : IDisposable
         {
             ErgonModel.RequireSameVocabulary(description, tokenizer);
             var placement = new Placement(device, StageRange.Whole(description) with { Pooling = pooling }, threads);
-            var engine = new EmbeddingThread(() => new EmbeddingEngine(description, placement, context, options.Progress, cancellation));
+            var engine = new EngineThread<EmbeddingEngine>(typeof(EmbeddingModel), () => new EmbeddingEngine(description, placement, context, options.Progress, cancellation));
             return new EmbeddingModel(description, tokenizer, engine, options, pooling, context, device.Name, threads, System.Diagnostics.Stopwatch.GetElapsedTime(began));
         }
         catch
