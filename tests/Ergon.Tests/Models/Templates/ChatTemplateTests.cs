@@ -72,8 +72,17 @@ public class ChatTemplateTests
         Assert.Throws<ChatTemplateException>(() => Render("{{ " + string.Concat(Enumerable.Repeat(open, 40_000))));
 
     [Fact]
-    public void A_chain_of_operators_does_not_overflow_the_stack() =>
-        Assert.Throws<ChatTemplateException>(() => Render("{{ 1" + string.Concat(Enumerable.Repeat("+1", 100_000)) + " }}"));
+    public void A_chain_of_operators_does_not_overflow_the_stack()
+    {
+        // Optimised code has smaller frames, and then the stack is enough.
+        try
+        {
+            Assert.Equal("100001", Render("{{ 1" + string.Concat(Enumerable.Repeat("+1", 100_000)) + " }}"));
+        }
+        catch (ChatTemplateException)
+        {
+        }
+    }
 
     [Fact]
     public void An_error_names_line_and_column_and_a_remedy()
