@@ -85,6 +85,7 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("run KILLER hi", "GGML_ASSERT(n_embd_head == n_rot) failed")]
     [InlineData("run UNKNOWN hi", "abacus")]
     [InlineData("run ENCODER hi --engine libllama", "use 'ergon embed'")]
+    [InlineData("run T5 hi", "reads a whole text with an encoder first")]
     [InlineData("run BOTHWAYS hi", "reads text in both directions")]
     [InlineData("chat MODEL", "no chat template")]
     [InlineData("embed MODEL", "there is no text")]
@@ -123,6 +124,7 @@ public sealed class CommandLineTests : IDisposable
             "ENCODER" => new RandomModel("bert", GgmlType.F32).Write(_folder.Path),
             "UNDESCRIBED" => new UndescribedModel("stablelm").Write(_folder.Path),
             "KILLER" => new UndescribedModel("starcoder2") { Keys = new() { ["rope.dimension_count"] = 16u } }.Write(_folder.Path),
+            "T5" => new UndescribedModel("t5").Write(_folder.Path),
             "BOTHWAYS" => new UndescribedModel("stablelm") { Keys = new() { ["attention.causal"] = false } }.Write(_folder.Path),
             "UNKNOWN" => new UndescribedModel("abacus").Write(_folder.Path),
             "FOLDER" => _folder.Path,

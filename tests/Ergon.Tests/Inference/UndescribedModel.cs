@@ -5,7 +5,7 @@ using Ergon.Native.Tensors;
 namespace Ergon.Tests.Inference;
 
 /// <summary>A small model with random weights of an architecture that libllama runs and Ergon's graph does not describe.</summary>
-/// <param name="Architecture">stablelm, starcoder2 (attention), or mamba (a state and nothing else).</param>
+/// <param name="Architecture">stablelm, starcoder2 (attention), mamba (a state and nothing else), or t5 (an encoder before the decoder).</param>
 internal sealed record UndescribedModel(string Architecture)
 {
     private const int Embedding = 128, FeedForward = 256, Heads = 4, HeadsKv = 2, HeadLength = Embedding / Heads, Layers = 2, Context = 1024;
@@ -40,6 +40,8 @@ internal sealed record UndescribedModel(string Architecture)
             (keys["attention.layer_norm_epsilon"], keys["feed_forward_length"]) = (1e-5f, (uint)FeedForward);
             (keys["attention.head_count"], keys["attention.head_count_kv"]) = ((uint)Heads, (uint)HeadsKv);
         }
+        if (Architecture == "t5")
+            (keys["attention.layer_norm_rms_epsilon"], keys["attention.relative_buckets_count"], keys["attention.head_count_kv"]) = (1e-5f, 32u, (uint)Heads);
         foreach (var (key, value) in Keys)
             keys[key] = value;
         foreach (var (key, value) in keys)
@@ -57,8 +59,11 @@ internal sealed record UndescribedModel(string Architecture)
 
         Matrix("token_embd.weight", Embedding, RandomModel.Vocabulary);
         Matrix("output.weight", Embedding, RandomModel.Vocabulary);
-        Norm("output_norm");
-        for (var i = 0; i < Layers; i++)
+        if (Architecture == "t5")
+            EncoderAndDecoder();
+        else
+            Norm("output_norm");
+        for (var i = 0; i < Layers && Architecture != "t5"; i++)
         {
             var block = $"blk.{i}.";
             Norm(block + "attn_norm");
@@ -88,6 +93,26 @@ internal sealed record UndescribedModel(string Architecture)
                 Vector(block + "ffn_down.bias", Embedding, 0, 0.1f);
             }
         }
+        void EncoderAndDecoder()
+        {
+            foreach (var half in (string[])["enc.", "dec."])
+            {
+                Norm(half + "output_norm");
+                for (var i = 0; i < Layers; i++)
+                {
+                    var block = $"{half}blk.{i}.";
+                    foreach (var attention in half == "enc." ? ["attn_"] : (string[])["attn_", "cross_attn_"])
+                    {
+                        Norm(block + attention + "norm");
+                        foreach (var matrix in "qkvo")
+                            Matrix($"{block}{attention}{matrix}.weight", Embedding, Embedding);
+                    }
+                    Norm(block + "ffn_norm");
+                    Matrix(block + "ffn_up.weight", Embedding, FeedForward);
+                    Matrix(block + "ffn_down.weight", FeedForward, Embedding);
+                }
+            }
+        }
         void Mamba(string block)
         {
             Matrix(block + "ssm_in.weight", Embedding, 2 * Inner);
@@ -104,7 +129,7 @@ internal sealed record UndescribedModel(string Architecture)
         void Norm(string name)
         {
             Vector(name + ".weight", Embedding, 1, 0.1f);
-            if (Architecture != "mamba")
+            if (Architecture is not ("mamba" or "t5"))
                 Vector(name + ".bias", Embedding, 0, 0.1f);
         }
         void Matrix(string name, int from, int to) => Tensor(name, [from, to], Values(from * to, 0, 1.5f / MathF.Sqrt(from)));
