@@ -31,7 +31,7 @@ internal sealed partial class CliJson : JsonSerializerContext
         output.WriteLine(JsonSerializer.Serialize(value, (JsonTypeInfo<T>)Readable.GetTypeInfo(typeof(T))!));
 }
 
-internal sealed record RunResult(string Text, string FinishReason, Usage Usage, Timings Timings, IReadOnlyList<string> Devices);
+internal sealed record RunResult(string Text, string FinishReason, Usage Usage, Timings Timings, IReadOnlyList<string> Devices, string Engine);
 
 internal sealed record Usage(int PromptTokens, int CompletionTokens);
 
@@ -44,7 +44,7 @@ internal sealed record ListedModel(string Name, string FullName, string Path, lo
 internal sealed record PullResult(string Name, string Path, long SizeBytes, string? Sha256, bool AlreadyPresent);
 
 internal sealed record ModelReport(
-    string Path, string? Name, string? Architecture, bool Supported, string? Unsupported, int? TrainingContext, int? Layers,
+    string Path, string? Name, string? Architecture, bool Supported, string? Unsupported, string? Engine, int? TrainingContext, int? Layers,
     long Parameters, long TensorBytes, IReadOnlyDictionary<string, long> BytesPerType,
     IReadOnlyDictionary<string, string> Metadata, IReadOnlyList<TensorReport> Tensors);
 
@@ -66,4 +66,4 @@ internal sealed record PerplexityFigure(double Perplexity, double StandardError,
 
 internal sealed record EvalResult(
     string Task, int Items, int Samples, float Temperature, long Seed, double Accuracy, IReadOnlyDictionary<string, double> PassAtK,
-    long PromptTokens, long CompletionTokens, double Seconds, IReadOnlyList<string> Devices);
+    long PromptTokens, long CompletionTokens, double Seconds, IReadOnlyList<string> Devices, string Engine);

@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
+using Ergon.Cli.Commands;
 using Ergon.Inference;
+using Ergon.Models;
 using Ergon.Models.Store;
 
 namespace Ergon.Cli;
@@ -16,8 +18,11 @@ internal sealed class EngineSettings
 
     public Option<KvCacheType?> CacheType { get; } = Settings.Choice<KvCacheType>("--kv-type", "How keys and values are stored [default: f16]");
 
+    public Option<EngineChoice?> Engine { get; } = Settings.Choice<EngineChoice>("--engine", "What computes the model: Ergon's own graph, or libllama as a whole [default: auto, Ergon where it describes the model]");
+
     public void AddTo(Command command)
     {
+        command.Options.Add(Engine);
         command.Options.Add(Context);
         command.Options.Add(Threads);
         command.Options.Add(Device);
@@ -34,16 +39,27 @@ internal sealed class EngineSettings
     public ErgonModel Load(ParseResult parsed, Terminal terminal, string? model, int sessions, int? defaultContext, CancellationToken cancellation)
     {
         var path = ModelStore.OfUser().Resolve(model ?? ModelStore.DefaultModel);
+        var engine = parsed.GetValue(Engine) ?? EngineChoice.Auto;
         var loaded = ErgonModel.Load(path, new ModelOptions
         {
+            Engine = engine,
+            TrialCommand = TrialCommand.Line(),
             ContextLength = parsed.GetValue(Context) ?? defaultContext,
             Threads = parsed.GetValue(Threads),
             Device = parsed.GetValue(Device),
             KvType = parsed.GetValue(CacheType) ?? KvCacheType.F16,
             MaxSequences = sessions,
         }, cancellation);
+        if (engine == EngineChoice.Auto && loaded.Engine == EngineChoice.Libllama)
+            terminal.Error.WriteLine($"ergon: {What(loaded.Description.ArchitectureName)} is run by libllama as a whole: metered, not cuttable (--engine ergon refuses instead).");
         terminal.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"{Path.GetFileNameWithoutExtension(path)} on {string.Join(", ", loaded.Devices)}, {Amount.Count(loaded.Threads, "thread")}, context {loaded.ContextLength}, loaded in {loaded.LoadTime.TotalMilliseconds:F0} ms"));
         return loaded;
     }
+
+    /// <summary>An engine as <c>--engine</c> and JSON name it.</summary>
+    public static string NameOf(EngineChoice engine) => engine.ToString().ToLowerInvariant();
+
+    // The same architecture may have what the graph does not describe, such as experts.
+    private static string What(string architecture) => Architecture.Find(architecture) is null ? $"architecture '{architecture}'" : $"this variant of '{architecture}'";
 }

@@ -90,6 +90,17 @@ public static class NativeLibraries
         }
     }
 
+    /// <summary>The sentence in <paramref name="errors"/> that tells why, without the function's name and a full stop.</summary>
+    internal static string Reason(string errors)
+    {
+        // "llama_model_load: error loading model: check_tensor_dims: tensor 'x' not found"
+        const string verdict = "error loading model";
+        var line = errors.Split('\n')[0].Trim();
+        while (line.IndexOf(": ", StringComparison.Ordinal) is var colon and > 0 && (line[..colon] == verdict || line[..colon].All(c => char.IsAsciiLetterOrDigit(c) || c == '_')))
+            line = line[(colon + 2)..];
+        return line.Length > 0 ? line.TrimEnd('.') : "it gives no reason";
+    }
+
     private static nint Open(string folder, string name)
     {
         var file = Directory.EnumerateFiles(folder).FirstOrDefault(f => NativeFolder.IsLibrary(Path.GetFileName(f), name))

@@ -70,6 +70,23 @@ public sealed class GpuTests : IDisposable
         return [.. tokens];
     }
 
+    [GpuTheory]
+    [InlineData("stablelm")]
+    [InlineData("mamba")]
+    public async Task A_model_that_libllama_runs_as_a_whole_gives_the_same_tokens_on_the_GPU(string architecture)
+    {
+        var path = new UndescribedModel(architecture).Write(_folder.Path);
+        Assert.Equal(await TokensAsync("CPU"), await TokensAsync(GpuFactAttribute.Gpu!.Name));
+
+        async Task<int[]> TokensAsync(string device)
+        {
+            using var model = ErgonModel.Load(path, new ModelOptions { Device = device, Threads = 1, ContextLength = 256 });
+            Assert.Equal((EngineChoice.Libllama, device), (model.Engine, Assert.Single(model.Devices)));
+            using var session = model.CreateSession();
+            return await RunAsync(session, [.. Enumerable.Range(10, 20)], 32);
+        }
+    }
+
     private ModelDescription Model(string architecture) => ModelDescription.Read(GgufFile.Open(new RandomModel(architecture, GgmlType.F32).Write(_folder.Path)));
 
     private static NativeDevice Cpu => NativeDevice.All().First(d => d.Kind == NativeDeviceKind.Cpu);

@@ -3,7 +3,7 @@ using System.Globalization;
 namespace Ergon.Cli.Bench;
 
 /// <summary>The results of one model, in llama-bench's columns.</summary>
-internal sealed record BenchReport(string Model, long SizeBytes, long Parameters, IReadOnlyList<string> Devices, int Threads, IReadOnlyList<BenchResult> Results)
+internal sealed record BenchReport(string Model, long SizeBytes, long Parameters, IReadOnlyList<string> Devices, string Engine, int Threads, IReadOnlyList<BenchResult> Results)
 {
     /// <summary>One result in a line, for people who wait.</summary>
     public static string Line(BenchResult r) =>

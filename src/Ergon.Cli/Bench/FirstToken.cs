@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
+using Ergon.Cli.Commands;
 using Ergon.Inference;
 using Ergon.Native.Llama;
 using Ergon.Native.Tensors;
@@ -18,16 +19,15 @@ internal readonly record struct FirstToken(TimeSpan Elapsed, long ResidentBytes)
     /// <summary>Runs a child process to its first token.</summary>
     /// <param name="path">The model.</param>
     /// <param name="threads">CPU threads.</param>
-    /// <param name="libllama">Whether libllama does it instead of Ergon.</param>
+    /// <param name="engine">What computes it in Ergon.</param>
+    /// <param name="libllama">Whether libllama does it alone, without Ergon.</param>
     /// <param name="cancellation">Kills it.</param>
-    public static async Task<FirstToken> OfChildAsync(string path, int threads, bool libllama, CancellationToken cancellation)
+    public static async Task<FirstToken> OfChildAsync(string path, int threads, EngineChoice engine, bool libllama, CancellationToken cancellation)
     {
-        var executable = Environment.ProcessPath!;
-        // Under 'dotnet Ergon.Cli.dll' the process is dotnet's.
-        string[] host = Path.GetFileNameWithoutExtension(executable) == "dotnet" ? [Path.Combine(AppContext.BaseDirectory, "Ergon.Cli.dll")] : [];
-        string[] arguments = [.. host, "dev", Name, path, "--threads", threads.ToString(CultureInfo.InvariantCulture), .. libllama ? ["--libllama"] : Array.Empty<string>()];
+        var self = Self.Command();
+        string[] arguments = [.. self[1..], "dev", Name, path, "--threads", threads.ToString(CultureInfo.InvariantCulture), .. libllama ? ["--libllama"] : (string[])["--engine", engine.ToString()]];
         var began = Stopwatch.GetTimestamp();
-        using var process = Process.Start(new ProcessStartInfo(executable, arguments) { RedirectStandardOutput = true })!;
+        using var process = Process.Start(new ProcessStartInfo(self[0], arguments) { RedirectStandardOutput = true })!;
         try
         {
             var line = await process.StandardOutput.ReadLineAsync(cancellation);
@@ -51,24 +51,25 @@ internal readonly record struct FirstToken(TimeSpan Elapsed, long ResidentBytes)
         var threads = Settings.Whole("--threads", "-t", "CPU threads", 1, 512);
         threads.Required = true;
         var libllama = new Option<bool>("--libllama") { Description = "Let libllama do it" };
+        var engine = Settings.Choice<EngineChoice>("--engine", "What computes it in Ergon");
         return new Verb(Name, "Load a model, compute a prompt of 32 tokens, print the resident bytes with the first token and stop", "ergon dev first-token model.gguf --threads 4")
-        { model, threads, libllama }.Does(async (parsed, cancellation) =>
+        { model, threads, libllama, engine }.Does(async (parsed, cancellation) =>
         {
             var (path, count) = (parsed.GetValue(model)!, parsed.GetValue(threads)!.Value);
             int[] prompt = [.. Enumerable.Range(1, PromptLength)];
             if (parsed.GetValue(libllama))
                 WithLibllama(path, count, prompt, Print);
             else
-                await WithErgonAsync(path, count, prompt, Print, cancellation);
+                await WithErgonAsync(path, count, parsed.GetValue(engine) ?? EngineChoice.Ergon, prompt, Print, cancellation);
             return Exit.Ok;
         });
 
         void Print() => terminal.Out.WriteLine(Environment.WorkingSet.ToString(CultureInfo.InvariantCulture));
     }
 
-    private static async Task WithErgonAsync(string path, int threads, int[] prompt, Action print, CancellationToken cancellation)
+    private static async Task WithErgonAsync(string path, int threads, EngineChoice engine, int[] prompt, Action print, CancellationToken cancellation)
     {
-        using var model = ErgonModel.Load(path, new ModelOptions { Device = "CPU", Threads = threads, ContextLength = Context }, cancellation);
+        using var model = ErgonModel.Load(path, new ModelOptions { Engine = engine, TrialCommand = TrialCommand.Line(), Device = "CPU", Threads = threads, ContextLength = Context }, cancellation);
         using var session = model.CreateSession();
         await foreach (var _ in session.GenerateAsync(prompt, new GenerationOptions { MaxTokens = 1, IgnoreEndOfGeneration = true }, cancellation))
             print();

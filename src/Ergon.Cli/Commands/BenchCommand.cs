@@ -4,6 +4,7 @@ using Ergon.Cli.Bench;
 using Ergon.Inference;
 using Ergon.Models.Store;
 using Ergon.Native.Llama;
+using Ergon.Native.Tensors;
 
 namespace Ergon.Cli.Commands;
 
@@ -28,7 +29,7 @@ internal static class BenchCommand
         var settings = new EngineSettings();
         return new Verb("bench", "Measure tokens a second, as llama-bench does, and against libllama",
             "ergon bench model.gguf", "ergon bench model.gguf --baseline --md", "ergon bench Llama-3.2-1B -p 128 -n 0 --threads 4 --json")
-        { model, prompt, tokens, batch, baseline, pairs, budget, json, markdown, csv, settings.Threads, settings.Device, settings.CacheType }.Does(async (parsed, cancellation) =>
+        { model, prompt, tokens, batch, baseline, pairs, budget, json, markdown, csv, settings.Threads, settings.Device, settings.CacheType, settings.Engine }.Does(async (parsed, cancellation) =>
         {
             var workloads = Workloads(parsed.GetValue(prompt) ?? 512, parsed.GetValue(tokens) ?? 128, Batches(parsed.GetValue(batch) ?? "1,8"));
             var compares = parsed.GetValue(baseline);
@@ -43,10 +44,10 @@ internal static class BenchCommand
                 throw new ErgonException($"--baseline compares on the CPU, but the model is on {string.Join(", ", loaded.Devices)}; add --device CPU.");
             List<BenchResult> results = [];
             if (compares)
-                results.AddRange(await FirstTokensAsync(path, loaded.Threads, effort, Progress, cancellation));
+                results.AddRange(await FirstTokensAsync(path, loaded.Threads, loaded.Engine, effort, Progress, cancellation));
             results.InsertRange(0, await loaded.InvokeAsync(engine => Rates(engine, loaded, path, compares, workloads, effort, Progress, cancellation)));
 
-            var report = new BenchReport(Path.GetFileNameWithoutExtension(path), loaded.Description.WeightBytes, loaded.Description.ParameterCount, loaded.Devices, loaded.Threads, results);
+            var report = new BenchReport(Path.GetFileNameWithoutExtension(path), loaded.Description.WeightBytes, loaded.Description.ParameterCount, loaded.Devices, EngineSettings.NameOf(loaded.Engine), loaded.Threads, results);
             if (parsed.GetValue(json))
                 CliJson.Write(terminal.Out, report);
             else if (parsed.GetValue(csv))
@@ -81,7 +82,7 @@ internal static class BenchCommand
     private static List<BenchResult> Rates(IEngine engine, ErgonModel loaded, string path, bool compares, Workload[] workloads, Effort effort, Action<BenchResult, bool> progress, CancellationToken cancellation)
     {
         using var llama = compares ? LlamaModel.Load(path, vocabularyOnly: false) : null;
-        using var context = llama is null ? null : new LlamaContext(llama, engine.Cells.Capacity, loaded.Threads, (engine as Engine)?.Backends.First(), loaded.MaxSequences);
+        using var context = llama is null ? null : new LlamaContext(llama, engine.Cells.Capacity, loaded.Threads, PoolOf(engine), loaded.MaxSequences);
         var ours = new ErgonContender(engine);
         var theirs = context is null ? null : new LlamaContender(context);
         var results = new List<BenchResult>();
@@ -94,12 +95,14 @@ internal static class BenchCommand
         return results;
     }
 
-    private static async Task<IEnumerable<BenchResult>> FirstTokensAsync(string path, int threads, Effort effort, Action<BenchResult, bool> progress, CancellationToken cancellation)
+    private static Backend? PoolOf(IEngine engine) => engine is LibllamaEngine whole ? whole.Pool : (engine as Engine)?.Backends.First();
+
+    private static async Task<IEnumerable<BenchResult>> FirstTokensAsync(string path, int threads, EngineChoice engine, Effort effort, Action<BenchResult, bool> progress, CancellationToken cancellation)
     {
         List<double> ours = [], theirs = [];
         var time = await effort.MeasureAsync("ttft_ms", "ms", async isBaseline =>
         {
-            var first = await FirstToken.OfChildAsync(path, threads, isBaseline, cancellation);
+            var first = await FirstToken.OfChildAsync(path, threads, engine, isBaseline, cancellation);
             (isBaseline ? theirs : ours).Add(first.ResidentBytes / 1048576.0);
             return first.Elapsed.TotalMilliseconds;
         }, hasBaseline: true, progress, cancellation);

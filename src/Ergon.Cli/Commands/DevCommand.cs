@@ -17,19 +17,26 @@ internal static class DevCommand
     {
         CreateWorker(), WorkerBench.Create(terminal),
         // Native code may end the process on a bad file: the benchmark that mutates files watches this one from outside.
-        new Verb("probe", "Read model paths from stdin, run or embed two tokens with each, print ok, refused or bug", "ls *.gguf | ergon dev probe")
-            .Does(async (_, cancellation) =>
-            {
-                while (await terminal.In.ReadLineAsync(cancellation) is { } path)
-                {
-                    await terminal.Out.WriteLineAsync(await ProbeAsync(path, cancellation));
-                    await terminal.Out.FlushAsync(cancellation);
-                }
-                return Exit.Ok;
-            }),
+        CreateProbe(terminal),
+        TrialCommand.Create(),
         RandomModelCommand.Create(terminal),
         FirstToken.CreateVerb(terminal),
     };
+
+    private static Verb CreateProbe(Terminal terminal)
+    {
+        var engine = Settings.Choice<EngineChoice>("--engine", "What computes the models [default: ergon]");
+        return new Verb("probe", "Read model paths from stdin, run or embed two tokens with each, print ok, refused or bug", "ls *.gguf | ergon dev probe")
+        { engine }.Does(async (parsed, cancellation) =>
+        {
+            while (await terminal.In.ReadLineAsync(cancellation) is { } path)
+            {
+                await terminal.Out.WriteLineAsync(await ProbeAsync(path, parsed.GetValue(engine) ?? EngineChoice.Ergon, cancellation));
+                await terminal.Out.FlushAsync(cancellation);
+            }
+            return Exit.Ok;
+        });
+    }
 
     // The process that a WorkerHost starts: bytes on stdin and stdout, so nothing else may use the two.
     private static Verb CreateWorker()
@@ -49,17 +56,17 @@ internal static class DevCommand
         });
     }
 
-    private static async Task<string> ProbeAsync(string path, CancellationToken cancellation)
+    private static async Task<string> ProbeAsync(string path, EngineChoice engine, CancellationToken cancellation)
     {
         try
         {
-            if (ModelDescription.Read(GgufFile.Open(path)).IsEncoder)
+            if (engine == EngineChoice.Ergon && ModelDescription.Read(GgufFile.Open(path)).IsEncoder)
             {
                 using var encoder = EmbeddingModel.Load(path, new EmbeddingOptions { Threads = 1 }, cancellation);
                 await encoder.EmbedTokensAsync([[0, 0]], cancellation);
                 return "ok";
             }
-            using var model = ErgonModel.Load(path, new ModelOptions { Threads = 1, ContextLength = ProbeContext }, cancellation);
+            using var model = ErgonModel.Load(path, new ModelOptions { Engine = engine, TrialCommand = TrialCommand.Line(), Threads = 1, ContextLength = ProbeContext }, cancellation);
             using var session = model.CreateSession();
             await foreach (var _ in session.GenerateAsync([0], new GenerationOptions { MaxTokens = ProbeTokens, IgnoreEndOfGeneration = true }, cancellation))
             {

@@ -58,7 +58,7 @@ internal static class EvalCommand
     private static EvalResult Named(EvaluationResult result, WordsEvaluationOptions options, ErgonModel model) => new(
         nameof(Problems.Words).ToLowerInvariant(), result.Items, result.Samples, options.Temperature, (long)options.Seed, Math.Round(result.Accuracy, 6),
         result.PassAtK.ToDictionary(p => p.Key.ToString(CultureInfo.InvariantCulture), p => Math.Round(p.Value, 6)),
-        result.PromptTokens, result.CompletionTokens, Math.Round(result.Time.TotalSeconds, 3), model.Devices);
+        result.PromptTokens, result.CompletionTokens, Math.Round(result.Time.TotalSeconds, 3), model.Devices, EngineSettings.NameOf(model.Engine));
 
     private static void Print(TextWriter output, EvalResult result)
     {

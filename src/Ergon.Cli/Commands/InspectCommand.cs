@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Ergon.Inference;
 using Ergon.Models;
 using Ergon.Models.Gguf;
 using Ergon.Models.Store;
@@ -32,6 +33,7 @@ internal static class InspectCommand
     private static ModelReport Report(GgufFile file)
     {
         ModelDescription? description = null;
+        ModelInfo? other = null;
         string? unsupported = null;
         try
         {
@@ -40,14 +42,30 @@ internal static class InspectCommand
         catch (ErgonException e)
         {
             unsupported = e.Message;
+            // libllama has the last word when it loads the model.
+            if (e is UnsupportedModelException && file.GetString("general.architecture") is var name && LibllamaNames.Architectures.Contains(name) && Architecture.Find(name) is not { Encoder: true })
+                other = Whole(file);
         }
         return new ModelReport(
             file.Path, Text(file, "general.name"), Text(file, "general.architecture"), description is not null, unsupported,
-            description?.TrainingContext, description?.LayerCount,
+            description is not null ? EngineSettings.NameOf(EngineChoice.Ergon) : other is not null ? EngineSettings.NameOf(EngineChoice.Libllama) : null,
+            (description ?? other)?.TrainingContext, (description ?? other)?.LayerCount,
             file.Tensors.Sum(t => t.Elements), file.Tensors.Sum(t => t.Bytes),
             file.Tensors.GroupBy(t => t.Type.ToString()).OrderByDescending(g => g.Sum(t => t.Bytes)).ToDictionary(g => g.Key, g => g.Sum(t => t.Bytes)),
             file.Keys.ToDictionary(key => key, key => Value(file, key)),
             [.. file.Tensors.Select(t => new TensorReport(t.Name, t.Type.ToString(), Shape(t), t.Bytes))]);
+    }
+
+    private static WholeModel? Whole(GgufFile file)
+    {
+        try
+        {
+            return new WholeModel(file);
+        }
+        catch (GgufException)
+        {
+            return null;
+        }
     }
 
     private static void Print(TextWriter output, ModelReport report)
@@ -56,7 +74,7 @@ internal static class InspectCommand
             ["file", report.Path],
             ["name", report.Name ?? "(none)"],
             ["architecture", report.Architecture ?? "(none)"],
-            ["supported", report.Supported ? "yes" : $"no: {report.Unsupported}"],
+            ["supported", report.Supported ? "yes" : $"{(report.Engine is null ? "no" : "by libllama as a whole, not by Ergon's graph")}: {report.Unsupported}"],
             ["parameters", Amount.Scaled(report.Parameters).TrimEnd()],
             ["tensors", $"{report.Tensors.Count}, {Amount.Bytes(report.TensorBytes)} ({string.Join(", ", report.BytesPerType.Select(t => $"{t.Key} {Amount.Bytes(t.Value)}"))})"]);
         output.WriteLine();

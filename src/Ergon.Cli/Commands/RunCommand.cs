@@ -86,7 +86,7 @@ internal static class RunCommand
         text, s.FinishReason.ToString().ToLowerInvariant(),
         new Usage(s.PromptTokens, s.CompletionTokens),
         new Timings(Rounded(model.LoadTime.TotalMilliseconds), Rounded(s.PromptTokensPerSecond), Rounded(s.TokensPerSecond), s.TimeToFirstToken is { } first ? Rounded(first.TotalMilliseconds) : null),
-        model.Devices);
+        model.Devices, EngineSettings.NameOf(model.Engine));
 
     private static double Rounded(double value) => Math.Round(value, 3);
 

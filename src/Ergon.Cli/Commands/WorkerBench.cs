@@ -33,7 +33,7 @@ internal static class WorkerBench
     {
         var options = new ModelOptions { Threads = threads, ContextLength = PromptTokens + AnswerTokens };
         using var undisturbed = ErgonModel.Load(path, options, cancellation);
-        await using var host = await WorkerHost.StartAsync(path, options, new WorkerOptions { Command = [.. Command(), "dev", "worker", "--faults"], MaxRestarts = 5 }, cancellation);
+        await using var host = await WorkerHost.StartAsync(path, options, new WorkerOptions { Command = [.. Self.Command(), "dev", "worker", "--faults"], MaxRestarts = 5 }, cancellation);
         using var there = host.CreateSession();
         using var here = undisturbed.CreateSession();
         var random = new Random(Seed);
@@ -87,10 +87,6 @@ internal static class WorkerBench
             """));
         return complete == count && identical == count && worst <= RestartBar ? Exit.Ok : Exit.Failure;
     }
-
-    /// <summary>What starts this executable again.</summary>
-    internal static string[] Command() => Environment.ProcessPath is { } self && Path.GetFileNameWithoutExtension(self) != "dotnet"
-        ? [self] : ["dotnet", Path.Combine(AppContext.BaseDirectory, "Ergon.Cli.dll")];
 
     private static void Add(List<int> tokens, GeneratedToken token)
     {

@@ -123,6 +123,8 @@ internal static unsafe partial class LlamaApi
     [LibraryImport(Lib)] internal static partial void llama_model_free(nint model);
     [LibraryImport(Lib)] internal static partial nint llama_model_get_vocab(nint model);
     [LibraryImport(Lib)] internal static partial int llama_model_n_embd_out(nint model);
+    [LibraryImport(Lib)] internal static partial int llama_model_n_swa(nint model);
+    [LibraryImport(Lib)] internal static partial byte llama_model_has_encoder(nint model);
     [LibraryImport(Lib)] internal static partial nint llama_init_from_model(nint model, llama_context_params @params);
     [LibraryImport(Lib)] internal static partial void llama_free(nint ctx);
     [LibraryImport(Lib)] internal static partial void llama_attach_threadpool(nint ctx, nint threadpool, nint threadpool_batch);
@@ -132,6 +134,10 @@ internal static unsafe partial class LlamaApi
     [LibraryImport(Lib)] internal static partial float* llama_get_embeddings_seq(nint ctx, int seq_id);
     [LibraryImport(Lib)] internal static partial nint llama_get_memory(nint ctx);
     [LibraryImport(Lib)] internal static partial void llama_memory_clear(nint memory, byte data);
+    [LibraryImport(Lib)] internal static partial byte llama_memory_seq_rm(nint memory, int seq_id, int p0, int p1);
+    [LibraryImport(Lib)] internal static partial void llama_memory_seq_cp(nint memory, int seq_id_src, int seq_id_dst, int p0, int p1);
+    [LibraryImport(Lib)] internal static partial int llama_memory_seq_pos_min(nint memory, int seq_id);
+    [LibraryImport(Lib)] internal static partial int llama_memory_seq_pos_max(nint memory, int seq_id);
 
     // Vocabulary
     [LibraryImport(Lib)] internal static partial int llama_vocab_n_tokens(nint vocab);

@@ -7,20 +7,24 @@ namespace Ergon.Native.Llama;
 /// <summary>One row of a batch: a token at a position of a sequence.</summary>
 internal readonly record struct LlamaRow(int Sequence, int Position, int Token, bool WantsLogits);
 
-/// <summary>libllama's own forward pass: the oracle of tests and the baseline of benchmarks. Not thread-safe.</summary>
+/// <summary>libllama's own forward pass: the second engine, the oracle of tests and the baseline of benchmarks. Not thread-safe.</summary>
 internal sealed unsafe class LlamaContext : SafeHandle
 {
+    private const int NoSlot = 1;
+
     private readonly LlamaModel _model;
     private readonly int _maxRows = 512;
+    private readonly nint _memory; // 0 where a model keeps nothing from pass to pass
 
     /// <param name="model">A wholly loaded model, kept alive.</param>
     /// <param name="contextLength">Positions that fit.</param>
     /// <param name="threads">CPU threads.</param>
     /// <param name="backend">Whose thread pool to share, as llama-bench does; otherwise threads are made for each pass.</param>
     /// <param name="sequences">Sequences that may be in flight.</param>
-    /// <param name="cacheType">How keys and values are stored; <see langword="null"/> for F16.</param>
     /// <param name="pooling">llama.h's <c>LLAMA_POOLING_TYPE_*</c>, for <see cref="Embed"/>; <see langword="null"/> to decode.</param>
-    public LlamaContext(LlamaModel model, int contextLength, int threads, Backend? backend = null, int sequences = 1, int? pooling = null, GgmlType? cacheType = null) : base(0, ownsHandle: true)
+    /// <param name="cacheType">How keys and values are stored.</param>
+    /// <param name="flash">Whether to insist on flash attention; otherwise it is used where the device has it.</param>
+    public LlamaContext(LlamaModel model, int contextLength, int threads, Backend? backend = null, int sequences = 1, int? pooling = null, GgmlType cacheType = GgmlType.F16, bool flash = true) : base(0, ownsHandle: true)
     {
         _model = model.Held();
         var parameters = LlamaApi.llama_context_default_params();
@@ -31,10 +35,9 @@ internal sealed unsafe class LlamaContext : SafeHandle
         parameters.kv_unified = 1;
         parameters.n_threads = threads;
         parameters.n_threads_batch = threads;
-        parameters.flash_attn_type = 1;
+        parameters.flash_attn_type = flash ? 1 : -1;
+        parameters.type_k = parameters.type_v = (int)cacheType;
         parameters.n_outputs_max_per_seq = 0;
-        if (cacheType is { } stored)
-            parameters.type_k = parameters.type_v = (int)stored;
         if (pooling is { } type)
         {
             // Texts are embedded whole, so all of them are one physical batch.
@@ -43,12 +46,14 @@ internal sealed unsafe class LlamaContext : SafeHandle
             parameters.n_batch = parameters.n_ubatch = (uint)contextLength;
             _maxRows = contextLength;
         }
-        SetHandle(LlamaApi.llama_init_from_model(model.Handle, parameters));
+        var (context, errors) = NativeLibraries.Explained(() => LlamaApi.llama_init_from_model(model.Handle, parameters));
+        SetHandle(context);
         if (IsInvalid)
         {
             _model.DangerousRelease();
-            throw new NativeException($"libllama cannot create a context of {contextLength} positions.");
+            throw new NativeException($"libllama cannot create a context of {contextLength} positions: {NativeLibraries.Reason(errors)}.");
         }
+        _memory = LlamaApi.llama_get_memory(handle);
         if (backend is { ThreadPool: not 0 })
             LlamaApi.llama_attach_threadpool(handle, backend.ThreadPool, backend.ThreadPool);
     }
@@ -75,6 +80,13 @@ internal sealed unsafe class LlamaContext : SafeHandle
     /// <summary>Computes up to 512 rows, with pooling as many as the context holds, whose logits stay here, and waits for them.</summary>
     public void Decode(ReadOnlySpan<LlamaRow> rows)
     {
+        if (!TryDecode(rows))
+            throw new NativeException("llama_decode found no room for the rows.", NoSlot);
+    }
+
+    /// <summary>As <see cref="Decode(ReadOnlySpan{LlamaRow})"/>; without room for the rows returns false.</summary>
+    public bool TryDecode(ReadOnlySpan<LlamaRow> rows)
+    {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(rows.Length, _maxRows);
         var n = rows.Length;
         int* tokens = stackalloc int[n], positions = stackalloc int[n], counts = stackalloc int[n], sequences = stackalloc int[n];
@@ -88,13 +100,18 @@ internal sealed unsafe class LlamaContext : SafeHandle
             sequenceOf[i] = &sequences[i];
         }
         var status = LlamaApi.llama_decode(handle, new LlamaApi.llama_batch { n_tokens = n, token = tokens, pos = positions, n_seq_id = counts, seq_id = sequenceOf, logits = wanted });
-        if (status != 0)
+        if (status is not (0 or NoSlot))
             throw new NativeException($"llama_decode failed with status {status}.", status);
         LlamaApi.llama_synchronize(handle);
+        return status == 0;
     }
 
     /// <summary>The logits of a row of the last batch that wanted them, [n_vocab]; valid until the next.</summary>
-    public ReadOnlySpan<float> Logits(int row) => new(LlamaApi.llama_get_logits_ith(handle, row), _model.Vocabulary.Count);
+    public ReadOnlySpan<float> Logits(int row)
+    {
+        var logits = LlamaApi.llama_get_logits_ith(handle, row);
+        return logits != null ? new(logits, _model.Vocabulary.Count) : throw new NativeException("libllama gives no logits for a row that wanted them.");
+    }
 
     /// <summary>Embeds texts in one batch, a sequence each.</summary>
     public float[][] Embed(IReadOnlyList<int[]> texts)
@@ -108,13 +125,25 @@ internal sealed unsafe class LlamaContext : SafeHandle
         return vectors;
     }
 
-    /// <summary>Forgets all sequences.</summary>
+    /// <summary>Whether sequences stay from pass to pass.</summary>
+    public bool HasMemory => _memory != 0;
+
+    /// <summary>Forgets all sequences, and overwrites what they held.</summary>
     public void Clear()
     {
         // Encoders have no memory.
-        if (LlamaApi.llama_get_memory(handle) is not 0 and var memory)
-            LlamaApi.llama_memory_clear(memory, 1);
+        if (_memory != 0)
+            LlamaApi.llama_memory_clear(_memory, 1);
     }
+
+    /// <summary>Forgets the positions of a sequence from <paramref name="length"/> on; false, with nothing changed, where its state cannot go back.</summary>
+    public bool TryTruncate(int sequence, int length) => LlamaApi.llama_memory_seq_rm(_memory, sequence, length, -1) != 0;
+
+    /// <summary>Lets an empty sequence share the first positions of another; what has only a state shares all of it.</summary>
+    public void Share(int from, int to, int length) => LlamaApi.llama_memory_seq_cp(_memory, from, to, 0, length);
+
+    /// <summary>The first and the last position that the memory has of a sequence; -1 for an empty one.</summary>
+    public (int First, int Last) Positions(int sequence) => (LlamaApi.llama_memory_seq_pos_min(_memory, sequence), LlamaApi.llama_memory_seq_pos_max(_memory, sequence));
 
     /// <inheritdoc/>
     protected override bool ReleaseHandle()

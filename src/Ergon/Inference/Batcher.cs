@@ -25,6 +25,7 @@ internal sealed class Batcher : IDisposable
     private IEngine _engine = null!; // for its thread
     private Candidates _candidates = null!;
     private long _passes;
+    private bool _discarded;
 
     /// <param name="open">Opens the engine, on the thread that will use it; the batcher owns it.</param>
     public Batcher(Func<IEngine> open) => _thread = new EngineThread<IEngine>(typeof(ErgonModel), () =>
@@ -135,6 +136,12 @@ internal sealed class Batcher : IDisposable
             Accept(generation, logits[..vocabulary]);
             logits = logits[vocabulary..];
         }
+        if (!_discarded)
+            return;
+        _discarded = false;
+        // What an engine forgot of the others too is computed again.
+        foreach (var generation in _running.Concat(_waiting).Where(g => g.Next > _engine.Cells.Length(g.Sequence)))
+            generation.StartOver();
     }
 
     // What goes wrong with one generation is its own affair.
@@ -147,6 +154,7 @@ internal sealed class Batcher : IDisposable
                 generation.Accept(logits, _candidates);
                 return;
             }
+            _discarded = true;
             _engine.Discard(generation.Sequence);
             generation.Fail(new ErgonException("The model gave logits that are not finite numbers: its weights are damaged or the device computes wrongly. Try the file on another device with --device."));
         }

@@ -31,8 +31,7 @@ internal sealed class Engine : IEngine
     private readonly Boundary? _boundary;
     private readonly Pass _pass;
     private readonly SegmentReport[] _reports;
-    private readonly long[] _checked; // the pass in which a sequence last had rows
-    private long _checks;
+    private readonly RowCheck _check;
     private float[] _result = [];
     private int _resultLength, _reported;
 
@@ -55,12 +54,12 @@ internal sealed class Engine : IEngine
         _pass = NewPass();
         _boundary = placements.Count > 1 ? new Boundary(model, MaxRows) : null;
         _reports = new SegmentReport[placements.Count];
-        _checked = new long[maxSequences];
         Cells = new KvCache(model, KvCacheShape.For(model, cells, maxSequences), (kind, from, to, count) =>
         {
             foreach (var lane in _lanes)
                 lane.Segment.Copy(kind, from, to, count);
         });
+        _check = new RowCheck(model.VocabularySize, Cells);
         try
         {
             var several = placements.Any(p => !IsSameDevice(p, placements[0]));
@@ -123,9 +122,7 @@ internal sealed class Engine : IEngine
     public bool TryRun(scoped ReadOnlySpan<PassRow> rows, out ReadOnlySpan<float> logits)
     {
         logits = default;
-        ArgumentOutOfRangeException.ThrowIfZero(rows.Length);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(rows.Length, MaxRows);
-        Validate(rows);
+        _check.Validate(rows);
         if (rows.Length > Cells.Free)
             return false;
         Span<(int Sequence, int Length)> before = stackalloc (int, int)[Math.Min(rows.Length, Cells.MaxSequences)];
@@ -152,25 +149,6 @@ internal sealed class Engine : IEngine
             foreach (var (sequence, length) in before[..runs])
                 Cells.Truncate(sequence, length);
             throw;
-        }
-    }
-
-    // Native code indexes the embedding with tokens, and positions follow from where the rows of a sequence stand.
-    private void Validate(scoped ReadOnlySpan<PassRow> rows)
-    {
-        _checks++;
-        for (var i = 0; i < rows.Length; i++)
-        {
-            var (sequence, token, _) = rows[i];
-            if ((uint)token >= (uint)Model.VocabularySize)
-                throw new ErgonException($"Token id {token} is not in the vocabulary, whose ids are 0 to {Model.VocabularySize - 1}.");
-            if (i > 0 && sequence == rows[i - 1].Sequence)
-                continue;
-            if (!Cells.IsOpen(sequence))
-                throw new ArgumentException($"Row {i} is of sequence {sequence}, which is not open; there can be sequences 0 to {Cells.MaxSequences - 1}.", nameof(rows));
-            if (_checked[sequence] == _checks)
-                throw new ArgumentException($"Row {i} is of sequence {sequence}, of which there are rows before others; the rows of a sequence stand together.", nameof(rows));
-            _checked[sequence] = _checks;
         }
     }
 

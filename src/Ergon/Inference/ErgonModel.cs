@@ -24,15 +24,16 @@ public sealed partial class ErgonModel : IDisposable
     private const long WeightBytesPerThread = 32 << 20;
 
     // A mask is [cells, rows of a pass] in one array; half of a pass stays free for prompts however many decode.
-    private const int MaxCells = (1 << 22) - 1, MaxSequencesLimit = Engine.MaxRows / 2;
+    private const int MaxCells = (1 << 22) - 1, MaxSequencesLimit = Inference.Engine.MaxRows / 2;
 
     private readonly Batcher _batcher;
     private readonly Lazy<ChatTemplate?> _template;
     private readonly Lazy<byte[]> _fingerprint;
 
-    private ErgonModel(ModelDescription description, Tokenizer tokenizer, Batcher batcher, ModelOptions options, int context, string device, int threads, TimeSpan loadTime)
+    private ErgonModel(ModelInfo description, Tokenizer tokenizer, Batcher batcher, ModelOptions options, int context, string device, int threads, TimeSpan loadTime)
     {
         Description = description;
+        Engine = description is ModelDescription ? EngineChoice.Ergon : EngineChoice.Libllama;
         Tokenizer = tokenizer;
         _batcher = batcher;
         ContextLength = context;
@@ -46,8 +47,11 @@ public sealed partial class ErgonModel : IDisposable
         _template = new Lazy<ChatTemplate?>(() => description.File.FindString("tokenizer.chat_template") is { } source ? ChatTemplate.Parse(source) : null);
     }
 
-    /// <summary>The model's shape.</summary>
-    public ModelDescription Description { get; }
+    /// <summary>The model's shape; a <see cref="ModelDescription"/> where Ergon's own graph runs it.</summary>
+    public ModelInfo Description { get; }
+
+    /// <summary>What computes it: <see cref="EngineChoice.Ergon"/> or <see cref="EngineChoice.Libllama"/>.</summary>
+    public EngineChoice Engine { get; }
 
     /// <summary>The model's tokenizer.</summary>
     public Tokenizer Tokenizer { get; }
@@ -75,14 +79,15 @@ public sealed partial class ErgonModel : IDisposable
     /// <param name="path">The file, or the first of its parts.</param>
     /// <param name="options">How; <see langword="null"/> for the defaults.</param>
     /// <param name="cancellation">Stops loading.</param>
-    /// <exception cref="ErgonException">The file is missing, malformed or not supported, or an option is out of range.</exception>
+    /// <exception cref="UnsupportedModelException">The chosen engine does not run the model.</exception>
+    /// <exception cref="ErgonException">The file is missing or malformed, or an option is out of range.</exception>
     public static ErgonModel Load(string path, ModelOptions? options = null, CancellationToken cancellation = default)
     {
         options ??= new ModelOptions();
         var began = System.Diagnostics.Stopwatch.GetTimestamp();
         LogTo(options.Logger);
-        var description = ModelDescription.Read(GgufFile.Open(path));
-        if (description.IsEncoder)
+        var description = Describe(GgufFile.Open(path), options.Engine);
+        if (Architecture.Find(description.ArchitectureName) is { Encoder: true })
             throw new ErgonException($"{path}: the architecture '{description.ArchitectureName}' embeds texts and generates none; use 'ergon embed', or EmbeddingModel in code.");
         var threads = Ranged("threads", options.Threads ?? DefaultThreads(description), 1, 512);
         Ranged("max-sequences", options.MaxSequences, 1, MaxSequencesLimit);
@@ -92,10 +97,13 @@ public sealed partial class ErgonModel : IDisposable
             Ranged("cache-length", pool, 1, MaxCells);
 
         var (_, blockLength, _) = options.CacheType.Traits();
-        if (description.HeadLength % blockLength != 0)
-            throw new ErgonException($"kv-type is {options.KvType}, which stores blocks of {blockLength} values, but this model's heads have {description.HeadLength}; use F16.");
+        var (key, value) = description.HeadLengths;
+        if (key % blockLength != 0 || value % blockLength != 0)
+            throw new ErgonException($"kv-type is {options.KvType}, which stores blocks of {blockLength} values, but this model's heads have {(key % blockLength != 0 ? key : value)}; use F16.");
         long CellsFor(int length) => options.CacheLength ?? (long)length * options.MaxSequences;
-        long CacheBytes(int length) => KvCacheShape.For(description, (int)Math.Min(MaxCells, CellsFor(length)), options.MaxSequences).Bytes(description, options.CacheType);
+        long CacheBytes(int length) => description is ModelDescription described
+            ? KvCacheShape.For(described, (int)Math.Min(MaxCells, CellsFor(length)), options.MaxSequences).Bytes(described, options.CacheType)
+            : ((WholeModel)description).CacheBytes(options.CacheType) * CellsFor(length);
         var wanted = options.ContextLength ?? Math.Min(description.TrainingContext, DefaultContext);
         var device = DeviceChoice.Choose(options.Device, description.WeightBytes + CacheBytes(wanted) + IntermediateBytes(description));
         var context = wanted;
@@ -106,20 +114,26 @@ public sealed partial class ErgonModel : IDisposable
             while (context > LeastContext && CacheBytes(context) > fits)
                 context /= 2;
         }
-        if (description.Rope is null && context > description.TrainingContext)
-            throw new ErgonException($"ctx is {context}, but this model has {description.TrainingContext} learned positions; use --ctx {description.TrainingContext} or less.");
+        if (context > description.LearnedPositions)
+            throw new ErgonException($"ctx is {context}, but this model has {description.LearnedPositions} learned positions; use --ctx {description.LearnedPositions} or less.");
         var cells = CellsFor(context);
         if (cells > MaxCells)
             throw new ErgonException($"{options.MaxSequences} sessions of {context} positions are {cells}, more than the {MaxCells} that a cache can have; use a smaller context, or fewer sessions.");
         if (cells < context)
             throw new ErgonException($"cache-length is {cells}, which does not hold one context of {context}; use a smaller --ctx, or a larger cache.");
 
+        Func<IEngine> open = description is ModelDescription own
+            ? () => new Engine(own, [new Placement(device, StageRange.Whole(own), threads)], (int)cells, options.MaxSequences, options.CacheType, options.Progress, cancellation)
+            : () => new LibllamaEngine((WholeModel)description, device, threads, (int)cells, options.MaxSequences, options.CacheType, repack: true, options.Progress, cancellation);
+        if (description is WholeModel && options.TrialCommand is { } command)
+            new LibllamaTrial(path, (int)cells, options.MaxSequences, options.KvType, threads).Run(command, description, cancellation);
+
         // The vocabulary is read while the weights are repacked.
         var vocabulary = Task.Run(() => Tokenizer.Load(description.File), CancellationToken.None);
         Batcher? batcher = null;
         try
         {
-            batcher = new Batcher(() => new Engine(description, [new Placement(device, StageRange.Whole(description), threads)], (int)cells, options.MaxSequences, options.CacheType, options.Progress, cancellation));
+            batcher = new Batcher(open);
             var tokenizer = vocabulary.GetAwaiter().GetResult();
             RequireSameVocabulary(description, tokenizer);
             return new ErgonModel(description, tokenizer, batcher, options, context, device.Name, threads, System.Diagnostics.Stopwatch.GetElapsedTime(began));
@@ -177,11 +191,25 @@ public sealed partial class ErgonModel : IDisposable
     /// <summary>Runs <paramref name="action"/> on the engine's thread, between two passes.</summary>
     internal Task<T> InvokeAsync<T>(Func<IEngine, T> action) => _batcher.InvokeAsync(action);
 
+    private static ModelInfo Describe(GgufFile file, EngineChoice engine)
+    {
+        if (engine == EngineChoice.Libllama)
+            return new WholeModel(file);
+        try
+        {
+            return ModelDescription.Read(file);
+        }
+        catch (UnsupportedModelException) when (engine == EngineChoice.Auto)
+        {
+            return new WholeModel(file);
+        }
+    }
+
     // libllama refuses such a model too; a token that only one of the two knows would end the process.
-    internal static void RequireSameVocabulary(ModelDescription model, Tokenizer tokenizer)
+    internal static void RequireSameVocabulary(ModelInfo model, Tokenizer tokenizer)
     {
         if (tokenizer.Count != model.VocabularySize)
-            throw new ErgonException($"{model.File.Path}: the tokenizer has {tokenizer.Count} tokens, but the model {(model.IsEncoder ? "embeds" : "gives logits for")} {model.VocabularySize}; the file is damaged, download it again.");
+            throw new ErgonException($"{model.File.Path}: the tokenizer has {tokenizer.Count} tokens, but the model {(model is ModelDescription { IsEncoder: true } ? "embeds" : "gives logits for")} {model.VocabularySize}; the file is damaged, download it again.");
     }
 
     internal static int Ranged(string setting, int value, int min, int max) => value >= min && value <= max ? value
@@ -190,14 +218,10 @@ public sealed partial class ErgonModel : IDisposable
     // A token reads every weight once, and all threads meet after each of some 20 operations a layer. Below
     // this share of the weights a further thread spends more on the meetings than it saves, and on a busy
     // machine the others wait for the one that lost its core.
-    private static int DefaultThreads(ModelDescription d) => (int)Math.Clamp(d.WeightBytes / WeightBytesPerThread, 1, CpuTopology.PhysicalCores());
+    private static int DefaultThreads(ModelInfo d) => (int)Math.Clamp(d.WeightBytes / WeightBytesPerThread, 1, CpuTopology.PhysicalCores());
 
-    // The largest intermediate results of a full pass: the logits, the feed-forward block, and the residual stream a few times over.
-    private static long IntermediateBytes(ModelDescription d)
-    {
-        long blocks = Math.Max(1, d.ExpertsUsed);
-        return 4L * Engine.MaxRows * (d.VocabularySize + (3 * d.FeedForwardLength * blocks) + ((7 + blocks) * d.EmbeddingLength));
-    }
+    // The largest intermediate results of a full pass.
+    private static long IntermediateBytes(ModelInfo d) => (long)sizeof(float) * Inference.Engine.MaxRows * d.RowValues;
 
     // The native libraries' messages; no logger leaves them as they are.
     internal static void LogTo(ILogger? logger)

@@ -23,7 +23,7 @@ internal interface IEngine : IDisposable
     /// <summary>What the segments did in the last pass, in order; one that had nothing to do is left out.</summary>
     ReadOnlySpan<SegmentReport> Reports { get; }
 
-    /// <summary>Forgets all of a sequence whose numbers are broken, so that they spoil nobody else's.</summary>
+    /// <summary>Forgets all of a sequence whose numbers are broken, so that they spoil nobody else's; of the others too, where a cache can only be overwritten as a whole.</summary>
     void Discard(int sequence);
 
     /// <summary>What each position of a sequence holds, tensor by tensor, in the model's order; empty where the engine cannot hand it out.</summary>

@@ -16,9 +16,32 @@ public enum KvCacheType
     Q4_0,
 }
 
+/// <summary>What computes a model.</summary>
+public enum EngineChoice
+{
+    /// <summary>Ergon's own graph where it describes the model, otherwise libllama.</summary>
+    Auto,
+
+    /// <summary>Ergon's own graph.</summary>
+    Ergon,
+
+    /// <summary>libllama, the model as a whole.</summary>
+    Libllama,
+}
+
 /// <summary>How a model is loaded.</summary>
 public sealed record ModelOptions
 {
+    /// <summary>What computes the model. Default <see cref="EngineChoice.Auto"/>.</summary>
+    public EngineChoice Engine { get; init; }
+
+    /// <summary>
+    /// A program and its first arguments, such as <c>ergon dev libllama-trial</c>, that lets libllama try a model in a
+    /// process of its own before it runs here; <see langword="null"/> for no trial. Without it a damaged file of an
+    /// architecture that Ergon does not describe may end this process, unless that is a worker's.
+    /// </summary>
+    public IReadOnlyList<string>? TrialCommand { get; init; }
+
     /// <summary>The name of the device to run on; <see langword="null"/> for the fastest that holds the model.</summary>
     public string? Device { get; init; }
 

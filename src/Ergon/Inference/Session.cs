@@ -102,7 +102,8 @@ public sealed class Session : IDisposable
             var computed = await _batcher.InvokeAsync(engine =>
             {
                 _batcher.Held.Add(_sequence);
-                return engine.Cells.Length(_sequence);
+                // What is not handed out is computed again, all of it or a part.
+                return engine.CellLayout().Length > 0 ? engine.Cells.Length(_sequence) : Math.Min(_tokens.Count, _model.ContextLength);
             }).ConfigureAwait(false);
             await SessionState.WriteAsync(destination, _model, _sequence, _tokens[..computed].ToArray(), cancellation).ConfigureAwait(false);
         }

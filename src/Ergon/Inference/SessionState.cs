@@ -108,6 +108,8 @@ internal static class SessionState
             throw new ErgonException($"The saved session belongs to another model than '{model.Description.Name}'; load the model that it was saved with.");
         if (!header[16..20].SequenceEqual(own[16..20]))
             throw new ErgonException($"The saved session has another kv-type than this model was loaded with, {model.KvType}; load the model with the kv-type that it was saved with.");
+        if (BinaryPrimitives.ReadInt32LittleEndian(header[20..]) is var tensors && tensors != layout.Length && (tensors == 0 || layout.Length == 0))
+            throw new ErgonException("The saved session is of another engine than this model was loaded with, Ergon's or libllama; load the model with the engine that it was saved with.");
         if (!header[12..28].SequenceEqual(own[12..28]))
             throw Damaged("its header does not describe this model's cache");
         return count < 0 ? throw Damaged("its number of tokens is negative")

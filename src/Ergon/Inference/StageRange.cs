@@ -15,7 +15,7 @@ internal readonly record struct StageRange(int First, int End, int LayerCount)
     public Pooling? Pooling { get; init; }
 
     /// <summary>All of a model.</summary>
-    public static StageRange Whole(ModelDescription model) => new(0, Stage.Count(model.LayerCount), model.LayerCount);
+    public static StageRange Whole(ModelInfo model) => new(0, Stage.Count(model.LayerCount), model.LayerCount);
 
     /// <summary>Layers <paramref name="first"/> to <paramref name="end"/>, exclusive; the first with the embedding before it, the last with the head after it.</summary>
     public static StageRange OfLayers(ModelDescription model, int first, int end) =>

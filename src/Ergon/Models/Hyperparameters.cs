@@ -53,6 +53,22 @@ internal sealed class Hyperparameters(GgufFile file, string architecture)
             : throw new GgufException(file.Path, $"has the hyperparameter '{name}' with {list.Length} values for {layers} layers: the file is damaged, download it again");
     }
 
+    /// <summary>A value for each layer, from a list or from one value for all; <see langword="null"/> where the key is absent.</summary>
+    public int[]? OfLayers(string key, int layers, int max)
+    {
+        if (file.FindEntry($"{architecture}.{key}") is null)
+            return null;
+        if (List(key, layers) is not { } list)
+            return [.. Enumerable.Repeat(Count(key, 0, max), layers)];
+        return list.FirstOrDefault(value => value < 0 || value > max) is var stranger and not 0 ? throw Damaged(key, stranger, $"be 0 to {max}") : list;
+    }
+
+    /// <param name="key">The key without the architecture.</param>
+    /// <param name="value">What it is.</param>
+    /// <param name="expected">What it must do or be.</param>
+    public GgufException Damaged(string key, object value, string expected) =>
+        new(file.Path, string.Create(System.Globalization.CultureInfo.InvariantCulture, $"has the hyperparameter '{architecture}.{key}' = {value}, which must {expected}: the file is damaged, download it again"));
+
     public UnsupportedModelException Unsupported(string key, string what) =>
         new($"{file.Path}: the hyperparameter '{architecture}.{key}' {what}, which Ergon's graph does not describe yet; use a model without it.");
 }

@@ -8,27 +8,18 @@ namespace Ergon.Models;
 /// A model's shape: its architecture's row of data and its hyperparameters, checked against the shapes of
 /// its tensors. Nothing native runs on numbers that did not pass here.
 /// </summary>
-public sealed class ModelDescription
+public sealed class ModelDescription : ModelInfo
 {
-    // A position or a row index is an I32 in ggml, and logits are counted [n_vocab, rows] in one array of
-    // at most 512 rows: these bounds keep all products in range.
-    private const int MaxLayers = 1024, MaxWidth = 1 << 20, MaxContext = 1 << 24, MaxVocabulary = (1 << 22) - 1, MaxExperts = 1024;
-
     private readonly List<WeightSpec> _weights = [];
 
-    private ModelDescription(GgufFile file, Architecture architecture)
+    private ModelDescription(GgufFile file, Architecture architecture) : base(file)
     {
-        File = file;
         Architecture = architecture;
         var keys = new Hyperparameters(file, architecture.Name);
-        Name = keys.Text("general.name") ?? System.IO.Path.GetFileNameWithoutExtension(file.Path);
-        LayerCount = keys.Count("block_count", 1, MaxLayers);
-        EmbeddingLength = keys.Count("embedding_length", 1, MaxWidth);
         HeadCount = keys.Count("attention.head_count", 1, EmbeddingLength);
         HeadCountKv = architecture.Convolutions && keys.List("attention.head_count_kv", LayerCount) is { } heads
             ? OfAttention(keys, heads)
             : keys.Count("attention.head_count_kv", 1, HeadCount, fallback: HeadCount);
-        TrainingContext = keys.Count("context_length", 1, MaxContext);
         HeadLength = keys.Count("attention.key_length", 1, EmbeddingLength, fallback: EmbeddingLength / HeadCount);
         NormEpsilon = keys.Number(architecture.Norm == NormKind.Rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon");
         if (keys.Count("attention.value_length", 1, MaxWidth, fallback: HeadLength) != HeadLength)
@@ -59,26 +50,8 @@ public sealed class ModelDescription
         PoolingType = keys.Count("pooling_type", 0, int.MaxValue, fallback: 0);
         Multipliers = Multipliers.Read(keys, architecture, LayerCount, EmbeddingLength, HeadCount, HeadLength);
 
-        var rows = Tensor(WeightRole.TokenEmbedding, -1).Ne[1];
-        VocabularySize = rows <= MaxVocabulary ? (int)rows
-            : throw new GgufException(file.Path, $"has an embedding for {rows} tokens, more than the {MaxVocabulary} that Ergon takes");
         AddWeights();
     }
-
-    /// <summary>The validated file, or the first of its parts.</summary>
-    internal GgufFile File { get; }
-
-    /// <summary>The file's <c>general.name</c>, or its file name.</summary>
-    public string Name { get; }
-
-    /// <summary>The value of <c>general.architecture</c>.</summary>
-    public string ArchitectureName => Architecture.Name;
-
-    /// <summary>Transformer layers.</summary>
-    public int LayerCount { get; }
-
-    /// <summary>Width of the residual stream, <c>n_embd</c>.</summary>
-    public int EmbeddingLength { get; }
 
     /// <summary>Width of the feed-forward blocks, <c>n_ff</c>, or of each expert.</summary>
     public int FeedForwardLength { get; }
@@ -98,20 +71,10 @@ public sealed class ModelDescription
     /// <summary>Values a head.</summary>
     public int HeadLength { get; }
 
-    /// <summary>Positions that the model was trained on.</summary>
-    public int TrainingContext { get; }
-
     /// <summary>Whether the model embeds texts and generates none.</summary>
     public bool IsEncoder => Architecture.Encoder;
 
-    /// <summary>Tokens that the model has an embedding for and, unless it is an encoder, gives logits for.</summary>
-    public int VocabularySize { get; }
-
-    /// <summary>Sum of the elements of all weights.</summary>
-    public long ParameterCount => _weights.Select(w => w.TensorName).Distinct().Sum(n => File.FindTensor(n)!.Elements);
-
-    /// <summary>Sum of the bytes of all weights in the file.</summary>
-    public long WeightBytes => _weights.Select(w => w.TensorName).Distinct().Sum(n => File.FindTensor(n)!.Bytes);
+    private protected override IEnumerable<GgufTensor> Used => _weights.Select(w => w.TensorName).Distinct().Select(name => File.FindTensor(name)!);
 
     internal Architecture Architecture { get; }
 
@@ -125,6 +88,12 @@ public sealed class ModelDescription
 
     /// <summary>What differs between its layers.</summary>
     internal LayerPattern Layers { get; }
+
+    internal override int? LearnedPositions => Rope is null ? TrainingContext : null;
+
+    internal override (int Key, int Value) HeadLengths => (HeadLength, HeadLength);
+
+    internal override long RowValues => RowValuesOf(FeedForwardLength, Math.Max(1, ExpertsUsed));
 
     internal Multipliers Multipliers { get; }
 
@@ -291,6 +260,6 @@ public sealed class ModelDescription
     private GgufTensor Tensor(WeightRole role, int layer)
     {
         var name = WeightSpec.NameOf(Architecture, role, layer);
-        return File.FindTensor(name) ?? throw new GgufException(File.Path, $"lacks the tensor '{name}', which the architecture '{Architecture.Name}' needs: the file is incomplete, or holds only a vocabulary");
+        return File.FindTensor(name) ?? throw Lacks(name);
     }
 }

@@ -79,6 +79,14 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("run MODEL hi --json-schema {", "not JSON")]
     [InlineData("run MODEL hi --device Abacus0", "'Abacus0' here; there is CPU")]
     [InlineData("run MODEL longer_than_four_tokens --ctx 4", "but the context holds 4")]
+    [InlineData("run MODEL hi --engine fast", "--engine is 'fast', but must be one of auto, ergon, libllama")]
+    [InlineData("run UNDESCRIBED hi --engine ergon", "'stablelm' is not one that Ergon's graph describes")]
+    [InlineData("bench UNDESCRIBED --engine ergon", "'stablelm' is not one that Ergon's graph describes")]
+    [InlineData("run KILLER hi", "GGML_ASSERT(n_embd_head == n_rot) failed")]
+    [InlineData("run UNKNOWN hi", "abacus")]
+    [InlineData("run ENCODER hi --engine libllama", "use 'ergon embed'")]
+    [InlineData("run T5 hi", "reads a whole text with an encoder first")]
+    [InlineData("run BOTHWAYS hi", "reads text in both directions")]
     [InlineData("chat MODEL", "no chat template")]
     [InlineData("embed MODEL", "there is no text")]
     [InlineData("embed MODEL hi", "use 'ergon run'")]
@@ -114,6 +122,11 @@ public sealed class CommandLineTests : IDisposable
         {
             "MODEL" => _model,
             "ENCODER" => new RandomModel("bert", GgmlType.F32).Write(_folder.Path),
+            "UNDESCRIBED" => new UndescribedModel("stablelm").Write(_folder.Path),
+            "KILLER" => new UndescribedModel("starcoder2") { Keys = new() { ["rope.dimension_count"] = 16u } }.Write(_folder.Path),
+            "T5" => new UndescribedModel("t5").Write(_folder.Path),
+            "BOTHWAYS" => new UndescribedModel("stablelm") { Keys = new() { ["attention.causal"] = false } }.Write(_folder.Path),
+            "UNKNOWN" => new UndescribedModel("abacus").Write(_folder.Path),
             "FOLDER" => _folder.Path,
             "TEXT" or "EMPTY" => Path.Combine(_folder.Path, word),
             _ => word,
@@ -148,11 +161,69 @@ public sealed class CommandLineTests : IDisposable
         var run = await RunWithInputAsync("hello", "run", _model, "-", "--raw", "--json", "-n", "5", "--json-schema", """{"type":"boolean"}""");
 
         using var json = JsonDocument.Parse(run.Out);
-        Assert.Equal(["text", "finish_reason", "usage", "timings", "devices"], json.RootElement.EnumerateObject().Select(p => p.Name));
+        Assert.Equal(["text", "finish_reason", "usage", "timings", "devices", "engine"], json.RootElement.EnumerateObject().Select(p => p.Name));
         Assert.Equal(["prompt_tokens", "completion_tokens"], json.RootElement.GetProperty("usage").EnumerateObject().Select(p => p.Name));
         Assert.Equal(["load_ms", "prompt_tokens_per_second", "tokens_per_second", "time_to_first_token_ms"], json.RootElement.GetProperty("timings").EnumerateObject().Select(p => p.Name));
         Assert.Contains(json.RootElement.GetProperty("finish_reason").GetString(), (string[])["stop", "length"]);
         Assert.Equal("CPU", json.RootElement.GetProperty("devices")[0].GetString());
+    }
+
+    [Fact]
+    public async Task What_libllama_runs_as_a_whole_is_said_once_unless_it_was_asked_for()
+    {
+        const string notice = "ergon: architecture 'stablelm' is run by libllama as a whole: metered, not cuttable (--engine ergon refuses instead).";
+        var model = new UndescribedModel("stablelm").Write(_folder.Path);
+        var run = await RunAsync("run", model, "hello", "--json", "-n", "5", "--ctx", "64", "--threads", "1");
+        Assert.Equal(Exit.Ok, run.Code);
+        Assert.Equal(notice, Assert.Single(run.Error.Split('\n'), line => line.Contains("libllama", StringComparison.Ordinal)));
+        using var json = JsonDocument.Parse(run.Out);
+        Assert.Equal("libllama", json.RootElement.GetProperty("engine").GetString());
+        Assert.Equal(5, json.RootElement.GetProperty("usage").GetProperty("completion_tokens").GetInt32());
+
+        var asked = await RunAsync("run", model, "hello", "--json", "-n", "5", "--ctx", "64", "--threads", "1", "--engine", "libllama");
+        Assert.DoesNotContain("libllama", asked.Error, StringComparison.Ordinal);
+        Assert.Equal(json.RootElement.GetProperty("text").GetString(), JsonDocument.Parse(asked.Out).RootElement.GetProperty("text").GetString());
+
+        var ours = await RunAsync("run", _model, "hello", "--json", "-n", "5");
+        Assert.DoesNotContain("libllama", ours.Error, StringComparison.Ordinal);
+        Assert.Equal("ergon", JsonDocument.Parse(ours.Out).RootElement.GetProperty("engine").GetString());
+    }
+
+    [Fact]
+    public async Task Every_verb_that_loads_a_model_takes_an_engine()
+    {
+        var model = new UndescribedModel("mamba").Write(_folder.Path);
+        var text = Path.Combine(_folder.Path, "text");
+        await File.WriteAllTextAsync(text, new string('x', 300));
+        using var bench = JsonDocument.Parse((await RunAsync("bench", model, "-p", "20", "-n", "4", "--batch", "2", "--pairs", "1", "--threads", "1", "--device", "CPU", "--baseline", "--json", "--engine", "libllama")).Out);
+        Assert.Equal("libllama", bench.RootElement.GetProperty("engine").GetString());
+        Assert.Equal(["pp20", "tg4x2", "ttft_ms", "rss_mib"], bench.RootElement.GetProperty("results").EnumerateArray().Select(r => r.GetProperty("test").GetString()));
+        var figures = new List<double>();
+        foreach (var engine in (string[])["ergon", "libllama"])
+        {
+            using var perplexity = JsonDocument.Parse((await RunAsync("perplexity", _model, text, "--ctx", "64", "--json", "--engine", engine)).Out);
+            figures.Add(perplexity.RootElement.GetProperty("perplexity").GetDouble());
+            using var eval = JsonDocument.Parse((await RunAsync("eval", "words-s", "--task", "words", "--items", "3", "--json", "--engine", engine)).Out);
+            Assert.Equal(engine, eval.RootElement.GetProperty("engine").GetString());
+            figures.Add(eval.RootElement.GetProperty("accuracy").GetDouble());
+        }
+        Assert.Equal(figures[..2], figures[2..]);
+        Assert.Contains("no chat template", (await RunAsync("chat", model, "--engine", "libllama")).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Inspect_says_which_engine_runs_a_model()
+    {
+        Assert.Equal("ergon", await EngineOf(_model));
+        Assert.Equal("libllama", await EngineOf(new UndescribedModel("mamba").Write(_folder.Path)));
+        Assert.Null(await EngineOf(new UndescribedModel("abacus").Write(_folder.Path)));
+        Assert.Contains("by libllama as a whole, not by Ergon's graph: ", (await RunAsync("inspect", new UndescribedModel("mamba").Write(_folder.Path))).Out, StringComparison.Ordinal);
+
+        async Task<string?> EngineOf(string path)
+        {
+            using var report = JsonDocument.Parse((await RunAsync("inspect", path, "--json")).Out);
+            return report.RootElement.GetProperty("engine").GetString();
+        }
     }
 
     [Fact]

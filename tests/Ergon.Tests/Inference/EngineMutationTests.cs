@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using Ergon.Inference;
 using Ergon.Models.Gguf;
 using Ergon.Native;
 using Ergon.Tests.Models.Gguf;
@@ -14,9 +15,8 @@ namespace Ergon.Tests.Inference;
 public sealed class EngineMutationTests(ITestOutputHelper output) : IDisposable
 {
     private static readonly int Mutants = int.Parse(Environment.GetEnvironmentVariable("ERGON_FUZZ") ?? "2000", CultureInfo.InvariantCulture);
-    private static readonly TimeSpan Hang = TimeSpan.FromSeconds(10);
     private readonly TemporaryFolder _folder = new();
-    private Process? _child;
+    private readonly Probe _probe = new(EngineChoice.Ergon, TimeSpan.FromSeconds(10));
 
     [Theory]
     [InlineData("llama", GgmlType.F32)]
@@ -36,7 +36,7 @@ public sealed class EngineMutationTests(ITestOutputHelper output) : IDisposable
         var mutator = new GgufMutator(whole, (int)GgufFile.Open(path).Tensors[0].FileOffset);
         int opened = 0, ran = 0;
         var slowest = (Time: TimeSpan.Zero, Seed: 0);
-        Assert.Equal("ok", await ProbeAsync(path));
+        Assert.Equal("ok", await _probe.AskAsync(path));
         var failures = new List<string>();
         for (var seed = 0; seed < Mutants / 10; seed++)
         {
@@ -51,7 +51,7 @@ public sealed class EngineMutationTests(ITestOutputHelper output) : IDisposable
             }
             opened++;
             var began = Stopwatch.GetTimestamp();
-            var answer = await ProbeAsync(path);
+            var answer = await _probe.AskAsync(path);
             var elapsed = Stopwatch.GetElapsedTime(began);
             slowest = elapsed > slowest.Time ? (elapsed, seed) : slowest;
             if (answer == "ok")
@@ -63,44 +63,9 @@ public sealed class EngineMutationTests(ITestOutputHelper output) : IDisposable
         Assert.Empty(failures);
     }
 
-    private async Task<string> ProbeAsync(string path)
-    {
-        _child ??= Start();
-        await _child.StandardInput.WriteLineAsync(path);
-        await _child.StandardInput.FlushAsync();
-        using var timeout = new CancellationTokenSource(Hang);
-        try
-        {
-            if (await _child.StandardOutput.ReadLineAsync(timeout.Token) is { } line)
-                return line;
-            await _child.WaitForExitAsync(CancellationToken.None);
-            return Replace($"the child died with code {_child.ExitCode}");
-        }
-        catch (OperationCanceledException)
-        {
-            _child.Kill();
-            return Replace($"no answer in {Hang.TotalSeconds} s");
-        }
-
-        string Replace(string reason)
-        {
-            _child.Dispose();
-            _child = null;
-            return reason;
-        }
-    }
-
-    private static Process Start()
-    {
-        var cli = System.IO.Path.Combine(AppContext.BaseDirectory, "Ergon.Cli.dll");
-        return Process.Start(new ProcessStartInfo("dotnet", [cli, "dev", "probe"]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true })!;
-    }
-
     public void Dispose()
     {
-        _child?.StandardInput.Close();
-        _child?.WaitForExit();
-        _child?.Dispose();
+        _probe.Dispose();
         _folder.Dispose();
     }
 }

@@ -25,7 +25,9 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
     /// <summary>Hyperparameters beside the usual ones, or instead of them: numbers, bools, texts or lists, without the architecture; null leaves one out.</summary>
     public Dictionary<string, object?> Keys { get; init; } = [];
 
-    private const int Vocabulary = 320, Experts = 8;
+    internal const int Vocabulary = 320;
+
+    private const int Experts = 8;
 
     private Architecture Family => Ergon.Models.Architecture.Find(Architecture)!;
 
@@ -222,7 +224,7 @@ internal sealed record RandomModel(string Architecture, GgmlType Type)
     }
 
     // Byte-level BPE: the 256 bytes in GPT-2's spelling, one merge, two control tokens.
-    private static void AddVocabulary(GgufWriter w)
+    internal static void AddVocabulary(GgufWriter w)
     {
         var other = 256;
         List<string> tokens = [.. Enumerable.Range(0, 256).Select(b => ((char)(b is (>= 33 and <= 126) or (>= 161 and <= 172) or >= 174 ? b : other++)).ToString()), "he", "<|bos|>", "<|eos|>"];

@@ -10,7 +10,7 @@ internal sealed record WorkerModel(int ContextLength, int MaxSequences, int Voca
 internal static class WorkerPayloads
 {
     public static void Write(this WorkerWriter to, ModelOptions o) => to
-        .OptionalText(o.Device).OptionalInt(o.ContextLength).OptionalInt(o.Threads).Int((int)o.KvType).Int(o.MaxSequences).OptionalInt(o.CacheLength);
+        .OptionalText(o.Device).OptionalInt(o.ContextLength).OptionalInt(o.Threads).Int((int)o.KvType).Int(o.MaxSequences).OptionalInt(o.CacheLength).Int((int)o.Engine);
 
     public static ModelOptions ModelOptions(ref this WorkerReader from) => new()
     {
@@ -20,6 +20,8 @@ internal static class WorkerPayloads
         KvType = (KvCacheType)from.Int(),
         MaxSequences = from.Int(),
         CacheLength = from.OptionalInt(),
+        // A worker is a process of its own already: no trial.
+        Engine = (EngineChoice)from.Int(),
     };
 
     public static void Write(this WorkerWriter to, WorkerModel m) => to.Int(m.ContextLength).Int(m.MaxSequences).Int(m.VocabularySize).Int(m.Threads).Text(m.Device);

@@ -34,7 +34,7 @@ internal enum WorkerFault
 /// </summary>
 internal static class WorkerProtocol
 {
-    public const int Version = 1, HeaderBytes = 9;
+    public const int Version = 2, HeaderBytes = 9;
 
     /// <summary>Payloads are at most this long; a prompt that fills the largest cache takes a quarter.</summary>
     public const int MaxPayload = 1 << 26;
