@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.ExceptionServices;
 using Ergon.Native.Tensors;
 
@@ -12,7 +13,7 @@ internal sealed class DeviceThread : IDisposable
     private readonly SemaphoreSlim _begin = new(0), _done = new(0);
     private readonly Thread? _thread;
     private Backend? _backend;
-    private Action? _work;
+    private readonly ConcurrentQueue<Action?> _work = new();
     private ExceptionDispatchInfo? _failure;
 
     /// <param name="device">The device.</param>
@@ -49,17 +50,19 @@ internal sealed class DeviceThread : IDisposable
         Join();
     }
 
-    /// <summary>Starts <paramref name="work"/>; <see cref="Join"/> comes before the next.</summary>
+    /// <summary>Starts <paramref name="work"/>, after what was begun before; a <see cref="Join"/> for each.</summary>
     public void Begin(Action work)
     {
-        _work = work;
         if (_thread is null)
-            Work();
-        else
-            _begin.Release();
+        {
+            Do(work);
+            return;
+        }
+        _work.Enqueue(work);
+        _begin.Release();
     }
 
-    /// <summary>Waits for what was begun, and throws what it threw.</summary>
+    /// <summary>Waits for the first that was begun and not waited for, and throws what any of them threw.</summary>
     public void Join()
     {
         if (_thread is not null)
@@ -74,18 +77,19 @@ internal sealed class DeviceThread : IDisposable
         while (true)
         {
             _begin.Wait();
-            if (_work is null)
+            _work.TryDequeue(out var work);
+            if (work is null)
                 return;
-            Work();
+            Do(work);
             _done.Release();
         }
     }
 
-    private void Work()
+    private void Do(Action work)
     {
         try
         {
-            _work!();
+            work();
         }
 #pragma warning disable CA1031 // whoever joins gets it
         catch (Exception e)
@@ -100,7 +104,7 @@ internal sealed class DeviceThread : IDisposable
     {
         if (_thread is not null)
         {
-            _work = null;
+            _work.Enqueue(null);
             _begin.Release();
             _thread.Join();
         }

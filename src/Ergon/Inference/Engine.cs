@@ -17,7 +17,7 @@ internal sealed record Placement(NativeDevice Device, StageRange Stages, int Thr
 /// <summary>One tensor of the KV cache.</summary>
 /// <param name="Type">How its values are stored.</param>
 /// <param name="RowBytes">What it holds for one position.</param>
-/// <param name="Keeps">How many last positions of a sequence it must hold, to go on from there.</param>
+/// <param name="Keeps">How many last positions of a sequence it must hold, to go on from there or to compute the last anew.</param>
 internal readonly record struct CellTensor(GgmlType Type, int RowBytes, int Keeps);
 
 /// <summary>Ergon's own forward pass of a model over many sequences, on one device or several.</summary>
@@ -92,14 +92,16 @@ internal sealed class Engine : IEngine
         {
             var (stages, tier) = (placements[i].Stages, placements[i].Tier);
             var parallel = i > 0 && tier is not null && placements[i - 1].Tier is not null && stages == placements[i - 1].Stages;
-            if ((!parallel && stages.First != next) || stages.End <= stages.First || (tier is not null && stages.EndsModel))
+            // After the last layer a value has a row for each output, which the tiers would mix up with those before.
+            if ((!parallel && stages.First != next) || stages.End <= stages.First || (tier is not null && stages.End >= Stage.OfLayer(model.LayerCount)))
                 throw new ArgumentException($"The placement of {stages} does not continue the model at stage {next}.", nameof(placements));
             next = stages.End;
         }
         if (next != Stage.Count(model.LayerCount))
             throw new ArgumentException($"The placements end at stage {next} of {Stage.Count(model.LayerCount)}.", nameof(placements));
-        if (placements.Where(p => p.Tier is not null).GroupBy(p => (p.Stages, p.Tier)).Any(g => g.Count() > 1))
-            throw new ArgumentException("Two placements name the same stages of one tier.", nameof(placements));
+        int[][] tiers = [.. placements.Where(p => p.Tier is not null).GroupBy(p => p.Stages).Select(g => g.Select(p => p.Tier!.Value).Order().ToArray())];
+        if (tiers.Any(t => t[0] != 0 || t.Distinct().Count() < t.Length || !t.SequenceEqual(tiers[0])))
+            throw new ArgumentException("Stages that are placed by tiers must be placed for the same tiers everywhere, each once, from 0 on.", nameof(placements));
     }
 
     public ModelDescription Model { get; }
@@ -158,18 +160,26 @@ internal sealed class Engine : IEngine
     /// </summary>
     public void Discard(int sequence)
     {
-        foreach (var cell in Cells.Full.Cells(sequence).ToArray().Where(Cells.Full.IsOwn))
-            Overwrite(CacheKind.Full, cell, 1);
+        var cells = Cells.Full.Cells(sequence);
+        for (int i = 0, run; i < cells.Length; i += run)
+        {
+            run = 1;
+            if (!Cells.Full.IsOwn(cells[i]))
+                continue;
+            while (i + run < cells.Length && cells[i + run] == cells[i] + run && Cells.Full.IsOwn(cells[i + run]))
+                run++;
+            Overwrite(CacheKind.Full, (cells[i], run));
+        }
         if (Cells.Windowed is { } windowed)
-            Overwrite(CacheKind.Windowed, windowed.CellOf(sequence, windowed.First(sequence)), Cells.Length(sequence) - windowed.First(sequence));
+            Overwrite(CacheKind.Windowed, windowed.Region(sequence));
         if (Cells.History is { } history)
-            Overwrite(CacheKind.History, history.CellOf(sequence, history.First(sequence)), Cells.Length(sequence) - history.First(sequence));
+            Overwrite(CacheKind.History, history.Region(sequence));
         Cells.Truncate(sequence, 0);
 
-        void Overwrite(CacheKind kind, int first, int count)
+        void Overwrite(CacheKind kind, (int First, int Count) cells)
         {
             foreach (var lane in _lanes)
-                lane.Segment.Overwrite(kind, first, count);
+                lane.Segment.Overwrite(kind, cells.First, cells.Count);
         }
     }
 
@@ -182,7 +192,7 @@ internal sealed class Engine : IEngine
         {
             if (from[i].Tensor.Equals(to[i].Tensor))
                 continue;
-            var first = Math.Max(0, length - from[i].Keeps);
+            var first = Cells.FirstKept(from[i].Kind, sequence);
             var rows = new byte[(length - first) * from[i].Tensor.Nb(1)];
             Read(sequence, from[i], first, rows);
             Write(sequence, to[i], first, rows);
@@ -202,7 +212,7 @@ internal sealed class Engine : IEngine
         var tensors = new List<CacheTensor>();
         for (var layer = 0; layer < Model.LayerCount; layer++)
         {
-            var keeps = Model.Layers.HasConvolution(layer) ? Model.Layers.ConvolutionLength - 1 : Model.Layers.HasWindow(layer) ? Model.Layers.Window - 1 : int.MaxValue;
+            var keeps = Model.Layers.HasConvolution(layer) ? Model.Layers.ConvolutionLength : Model.Layers.HasWindow(layer) ? Model.Layers.Window : int.MaxValue;
             var segment = _lanes.First(l => l.Tier is null || l.Tier == tier ? l.Segment.CacheOf(layer) is not null : false).Segment;
             var cache = segment.CacheOf(layer)!.Value;
             tensors.AddRange(cache.Tensors.Select(t => new CacheTensor(t, segment, cache.Kind, keeps)));

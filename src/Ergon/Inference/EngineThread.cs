@@ -98,11 +98,7 @@ internal sealed class EngineThread<T> : IDisposable where T : class, IDisposable
     public void Dispose()
     {
         lock (_gate)
-        {
-            if (_stopping)
-                return;
             _stopping = true;
-        }
         _wake.Release();
         _thread.Join();
     }

@@ -30,7 +30,7 @@ public sealed partial class ErgonModel : IDisposable
     private readonly Lazy<ChatTemplate?> _template;
     private readonly Lazy<byte[]> _fingerprint;
 
-    private ErgonModel(ModelInfo description, Tokenizer tokenizer, Batcher batcher, ModelOptions options, int context, string device, int threads, TimeSpan loadTime)
+    private ErgonModel(ModelInfo description, Tokenizer tokenizer, Batcher batcher, ModelOptions options, int cells, int context, string device, int threads, TimeSpan loadTime)
     {
         Description = description;
         Engine = description is ModelDescription ? EngineChoice.Ergon : EngineChoice.Libllama;
@@ -42,6 +42,7 @@ public sealed partial class ErgonModel : IDisposable
         LoadTime = loadTime;
         MaxSequences = options.MaxSequences;
         KvType = options.KvType;
+        UsesLongFactors = (description as ModelDescription)?.UsesLongFactors(cells) == true;
         _fingerprint = new Lazy<byte[]>(description.File.Fingerprint);
         // A template is parsed when it is needed: a model with a bad one still completes text.
         _template = new Lazy<ChatTemplate?>(() => description.File.FindString("tokenizer.chat_template") is { } source ? ChatTemplate.Parse(source) : null);
@@ -136,7 +137,7 @@ public sealed partial class ErgonModel : IDisposable
             batcher = new Batcher(open);
             var tokenizer = vocabulary.GetAwaiter().GetResult();
             RequireSameVocabulary(description, tokenizer);
-            return new ErgonModel(description, tokenizer, batcher, options, context, device.Name, threads, System.Diagnostics.Stopwatch.GetElapsedTime(began));
+            return new ErgonModel(description, tokenizer, batcher, options, (int)cells, context, device.Name, threads, System.Diagnostics.Stopwatch.GetElapsedTime(began));
         }
         catch
         {
@@ -177,6 +178,9 @@ public sealed partial class ErgonModel : IDisposable
 
     /// <summary>How keys and values are stored.</summary>
     internal KvCacheType KvType { get; }
+
+    /// <summary>Whether cached keys are rotated by LongRoPE's long factors, which the length of the cache decides.</summary>
+    internal bool UsesLongFactors { get; }
 
     /// <summary>Tells this model from others.</summary>
     internal ReadOnlySpan<byte> Fingerprint => _fingerprint.Value;

@@ -92,7 +92,7 @@ internal sealed class Generation : IDisposable
     public void Reuse(int count) => Next = _reused = count;
 
     /// <summary>Notes that the cache has lost all of it: the next passes compute it again.</summary>
-    public void StartOver() => Next = 0;
+    public void StartOver() => Next = _reused = 0;
 
     private int RoomLeft { get; set; }
 

@@ -72,7 +72,7 @@ internal sealed class KvCache : IKvCache
         return true;
     }
 
-    /// <summary>Gives an empty sequence positions of which layers that look back over some get the last ones only; then it cannot be truncated to fewer, but to none.</summary>
+    /// <summary>Gives an empty sequence positions of which layers that look back over some get the last ones only; then only the last can be taken back, or all.</summary>
     public bool TryReserve(int sequence, int count)
     {
         if (!Full.TryAppend(sequence, count))
@@ -80,7 +80,7 @@ internal sealed class KvCache : IKvCache
         Windowed?.Reserve(sequence, count);
         History?.Reserve(sequence, count);
         if (_slides)
-            _floors[sequence] = count;
+            _floors[sequence] = count - 1;
         return true;
     }
 
@@ -109,6 +109,14 @@ internal sealed class KvCache : IKvCache
         _floors[fork] = Math.Min(_floors[sequence], length);
         return fork;
     }
+
+    /// <summary>The first position of a sequence that layers of a kind keep.</summary>
+    public int FirstKept(CacheKind kind, int sequence) => kind switch
+    {
+        CacheKind.Windowed => Windowed!.First(sequence),
+        CacheKind.History => History!.First(sequence),
+        _ => 0,
+    };
 
     /// <summary>The cell of a position in layers of a kind.</summary>
     public int CellOf(CacheKind kind, int sequence, int position) => kind switch

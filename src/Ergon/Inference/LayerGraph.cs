@@ -10,9 +10,10 @@ namespace Ergon.Inference;
 /// </summary>
 internal sealed partial class LayerGraph : IDisposable
 {
-    // A layer makes about 60 tensors with all biases and norms present, 16 to turn what it caches, two for each expert that a row takes, and
-    // six for each group of rows that attends apart.
-    private const int TensorsPerLayer = 88, TensorsPerGroup = 6, TensorsBeside = 64;
+    // A layer makes about 60 tensors with all biases and norms present, 16 to turn what it caches, two for each expert
+    // that a row takes, and nine for each group of rows that attends apart: three views with a permutation each, the
+    // mask's, attention itself and what joins it to the others. ggml ends the process when they do not fit.
+    private const int TensorsPerLayer = 88, TensorsPerGroup = 9, TensorsBeside = 64;
 
     private readonly ModelDescription _model;
     private readonly Weights _weights;
@@ -188,7 +189,7 @@ internal sealed partial class LayerGraph : IDisposable
             (q, k) = (Norm(q, WeightRole.QueryNorm, layer), Norm(k, WeightRole.KeyNorm, layer));
         if (_model.Layers.RopeOf(layer) is { } rope)
         {
-            var (positions, factors) = (Positions(rows), RopeFactors(rope));
+            var (positions, factors) = (Positions(rows), RopeFactors());
             q = Graph.Rope(q, positions, factors, rope);
             k = Graph.Rope(k, positions, factors, rope);
         }
@@ -254,8 +255,8 @@ internal sealed partial class LayerGraph : IDisposable
         {
             var group = look.Groups[i];
             attended[i] = Graph.FlashAttention(ByHead(Part(q, group.FirstRow, group.Rows)), ByHead(Seen(cache.Keys, k, group)), ByHead(Seen(cache.Values, v, group)),
-                Graph.View(mask, group.Extent, group.Rows, group.Extent * sizeof(ushort), offset), _model.Multipliers.Attention, _model.Multipliers.AttentionCap);
-            offset += group.MaskLength * sizeof(ushort);
+                Graph.View(mask, group.Extent, group.Rows, (long)group.Extent * sizeof(ushort), offset), _model.Multipliers.Attention, _model.Multipliers.AttentionCap);
+            offset += (long)group.MaskLength * sizeof(ushort);
         }
         return Graph.Reshape(Rotated(Joined(attended), _rotation.Values), length * heads, rows);
 
@@ -386,10 +387,8 @@ internal sealed partial class LayerGraph : IDisposable
 
     private Tensor Positions(int rows) => _positions.IsNull ? _positions = Graph.Input(GgmlType.I32, rows) : _positions;
 
-    // LongRoPE's two sets are for contexts within and beyond that of the first training; llama.cpp chooses by the context's length too.
-    private Tensor RopeFactors(in RopeParameters rope) =>
-        _weights[WeightRole.RopeFactors] is { IsNull: false } factors ? factors
-        : _weights[_cells.Cells > rope.OriginalContext ? WeightRole.RopeFactorsLong : WeightRole.RopeFactorsShort];
+    private Tensor RopeFactors() => _weights[WeightRole.RopeFactors] is { IsNull: false } factors ? factors
+        : _weights[_model.UsesLongFactors(_cells.Cells) ? WeightRole.RopeFactorsLong : WeightRole.RopeFactorsShort];
 
     private Tensor Matrix(Tensor x, WeightRole weight, WeightRole bias, int layer) => AddBias(Graph.MatMul(_weights[weight, layer], x), bias, layer);
 

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Diagnostics;
 using Ergon.Models;
 using Ergon.Native;
@@ -13,6 +14,8 @@ internal sealed class Segment : IDisposable
 {
     // What of the cache is cleared at a time, in cells.
     private const int PageCells = 256;
+
+    private const int CopyBytes = 4 << 20; // the widest row is F32 of the widest residual
 
     private readonly ModelDescription _model;
     private readonly Backend _backend;
@@ -151,20 +154,34 @@ internal sealed class Segment : IDisposable
     /// <summary>Overwrites cells of layers of a kind with zeros.</summary>
     public void Overwrite(CacheKind kind, int cell, int count)
     {
+        var zeros = new byte[CopyBytes];
         foreach (var tensor in Tensors(kind))
-            tensor.Set<byte>(new byte[count * tensor.Nb(1)], cell * tensor.Nb(1));
+        {
+            for (var i = 0; i < count; i++)
+                tensor.Set<byte>(zeros.AsSpan(0, (int)tensor.Nb(1)), (cell + i) * tensor.Nb(1));
+        }
     }
 
     /// <summary>Copies cells of layers of a kind to others, which may overlap them.</summary>
     public void Copy(CacheKind kind, int from, int to, int count)
     {
+        Clear(kind, from, count);
         Clear(kind, to, count);
+        var buffer = ArrayPool<byte>.Shared.Rent(CopyBytes);
         foreach (var tensor in Tensors(kind))
         {
-            var rows = new byte[count * tensor.Nb(1)];
-            tensor.Get<byte>(rows, from * tensor.Nb(1));
-            tensor.Set<byte>(rows, to * tensor.Nb(1));
+            var cell = tensor.Nb(1);
+            var most = Math.Max(1, CopyBytes / (int)cell);
+            // Upwards: cells that are copied over themselves go down.
+            for (int i = 0, part; i < count; i += part)
+            {
+                part = Math.Min(most, count - i);
+                var rows = buffer.AsSpan(0, part * (int)cell);
+                tensor.Get(rows, (from + i) * cell);
+                tensor.Set<byte>(rows, (to + i) * cell);
+            }
         }
+        ArrayPool<byte>.Shared.Return(buffer);
     }
 
     private IEnumerable<Tensor> Tensors(CacheKind kind) => _cache.Values.Where(c => c.Kind == kind).SelectMany(c => c.Tensors);
@@ -214,18 +231,36 @@ internal sealed class Segment : IDisposable
         }
     }
 
-    // A product with a key and one with a value for each head and each cell that is looked at.
-    private double AttentionFlops(Pass pass) => 4.0 * _model.HeadLength * _model.HeadCount
-        * (((double)_attentionLayers.Full * pass.Full.Visible) + ((double)_attentionLayers.Windowed * pass.Windowed.Visible));
+    // Without outputs the last layer only writes its cache.
+    private (int Full, int Windowed) LayersThatAttend(Pass pass)
+    {
+        var (full, windowed) = _attentionLayers;
+        var last = _model.LayerCount - 1;
+        if (pass.Outputs > 0 || CacheOf(last) is null or { Keys.IsNull: true })
+            return (full, windowed);
+        return _model.Layers.HasWindow(last) ? (full, windowed - 1) : (full - 1, windowed);
+    }
 
-    private double CacheBytes(Pass pass) => ((double)_cellBytes.Full * (pass.Full.Distinct + pass.Rows)) + ((double)_cellBytes.Windowed * (pass.Windowed.Distinct + pass.Rows))
-        + ((double)_cellBytes.History * pass.Rows * (_model.Layers.ConvolutionLength + 1));
+    // A product with a key and one with a value for each head and each cell that is looked at.
+    private double AttentionFlops(Pass pass)
+    {
+        var (full, windowed) = LayersThatAttend(pass);
+        return 4.0 * _model.HeadLength * _model.HeadCount * (((double)full * pass.Full.Visible) + ((double)windowed * pass.Windowed.Visible));
+    }
+
+    private double CacheBytes(Pass pass)
+    {
+        var (full, windowed) = LayersThatAttend(pass);
+        double attentionBytes = _attentionLayers == default ? 0 : (_cellBytes.Full + _cellBytes.Windowed) / (_attentionLayers.Full + _attentionLayers.Windowed);
+        return (attentionBytes * ((full * (double)pass.Full.Distinct) + (windowed * (double)pass.Windowed.Distinct)))
+            + ((_cellBytes.Full + _cellBytes.Windowed + ((double)_cellBytes.History * (_model.Layers.ConvolutionLength + 1))) * pass.Rows);
+    }
 
     private long TransferBytes(Pass pass)
     {
-        var bytes = pass.Rows * (long)sizeof(int);
-        if (_attentionLayers != default)
-            bytes += (pass.Full.Values.Length + pass.Windowed.Values.Length) * sizeof(ushort);
+        long bytes = Stages.BeginsModel ? pass.Rows * sizeof(int) : 0;
+        var (full, windowed) = LayersThatAttend(pass);
+        bytes += sizeof(ushort) * ((full > 0 ? (long)pass.Full.Values.Length : 0) + (windowed > 0 ? pass.Windowed.Values.Length : 0));
         foreach (var (_, tensor) in _lowering.Incoming)
             bytes += tensor.Bytes;
         foreach (var (_, tensor) in _lowering.Outgoing)

@@ -47,7 +47,10 @@ public sealed class Session : IDisposable
             var (sequence, length) = await _batcher.InvokeAsync(engine =>
             {
                 var id = engine.Cells.Fork(_sequence, engine.Cells.Length(_sequence));
-                return (id, id is { } forked ? engine.Cells.Length(forked) : 0);
+                if (id is not { } forked)
+                    return (id, 0);
+                _batcher.Use(forked);
+                return (id, engine.Cells.Length(forked));
             }).ConfigureAwait(false);
             var fork = new Session(_model, _batcher, sequence ?? throw TooMany(_model));
             fork._tokens.AddRange(_tokens[..length]);
@@ -83,8 +86,9 @@ public sealed class Session : IDisposable
         Task Reserve(int count) => batcher.InvokeAsync(engine =>
         {
             // An engine that hands out nothing computes the saved tokens again when they are asked for.
-            if (engine.CellLayout().Length > 0 && !engine.TryReserve(sequence, count))
+            if (engine.CellLayout().Length > 0 && !(batcher.TryMakeRoom(count) && engine.TryReserve(sequence, count)))
                 throw new ErgonException($"The saved session has {count} tokens, but only {engine.Cells.Free} of the cache's {engine.Cells.Capacity} positions are free; dispose other sessions, or load the model with a larger CacheLength.");
+            batcher.Use(sequence);
             return batcher.Held.Add(sequence);
         });
     }

@@ -86,7 +86,8 @@ internal static class SessionState
         var header = new byte[HeaderBytes];
         BinaryPrimitives.WriteUInt64LittleEndian(header, Magic);
         BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(8), Version);
-        BinaryPrimitives.WriteInt32LittleEndian(header.AsSpan(12), model.Description.LayerCount);
+        BinaryPrimitives.WriteInt16LittleEndian(header.AsSpan(12), (short)model.Description.LayerCount);
+        BinaryPrimitives.WriteInt16LittleEndian(header.AsSpan(14), model.UsesLongFactors ? (short)1 : (short)0);
         BinaryPrimitives.WriteInt32LittleEndian(header.AsSpan(16), (int)model.KvType);
         BinaryPrimitives.WriteInt32LittleEndian(header.AsSpan(20), layout.Length);
         BinaryPrimitives.WriteInt32LittleEndian(header.AsSpan(24), layout.Sum(t => t.RowBytes));
@@ -108,6 +109,8 @@ internal static class SessionState
             throw new ErgonException($"The saved session belongs to another model than '{model.Description.Name}'; load the model that it was saved with.");
         if (!header[16..20].SequenceEqual(own[16..20]))
             throw new ErgonException($"The saved session has another kv-type than this model was loaded with, {model.KvType}; load the model with the kv-type that it was saved with.");
+        if (!header[14..16].SequenceEqual(own[14..16]))
+            throw new ErgonException($"The saved session's keys are rotated for {(model.UsesLongFactors ? "short" : "long")} contexts, but this model was loaded for {(model.UsesLongFactors ? "long" : "short")} ones; load it with a --ctx and a number of sessions like those that it was saved with.");
         if (BinaryPrimitives.ReadInt32LittleEndian(header[20..]) is var tensors && tensors != layout.Length && (tensors == 0 || layout.Length == 0))
             throw new ErgonException("The saved session is of another engine than this model was loaded with, Ergon's or libllama; load the model with the engine that it was saved with.");
         if (!header[12..28].SequenceEqual(own[12..28]))

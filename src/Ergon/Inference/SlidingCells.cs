@@ -52,8 +52,16 @@ internal sealed class SlidingCells(int reach, int region, int sequences, Action<
     /// <summary>Gives an empty sequence its last positions before <paramref name="length"/>, which are still to be written.</summary>
     public void Reserve(int sequence, int length) => _kept[sequence] = (OriginFor(length), length);
 
+    /// <summary>The cells of a sequence's region.</summary>
+    public (int First, int Count) Region(int sequence) => (sequence * region, region);
+
     private void Slide(int from, int to, int length)
     {
+        if (length == 0)
+        {
+            _kept[to] = default;
+            return;
+        }
         var origin = Math.Max(_kept[from].Origin, OriginFor(length));
         copy(CellOf(from, origin), to * region, length - origin);
         _kept[to] = (origin, length);

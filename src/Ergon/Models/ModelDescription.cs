@@ -86,6 +86,12 @@ public sealed class ModelDescription : ModelInfo
     /// <summary>Rotary positions of layers that look at everything; <see langword="null"/> where positions are learned.</summary>
     internal RopeParameters? Rope { get; }
 
+    /// <summary>
+    /// Whether keys in a cache of so many positions are rotated by the long set of factors. LongRoPE's two sets are for
+    /// contexts within and beyond that of the first training; llama.cpp chooses by the context's length too.
+    /// </summary>
+    internal bool UsesLongFactors(int cells) => cells > Rope?.OriginalContext && _weights.Exists(w => w.Role == WeightRole.RopeFactorsLong);
+
     /// <summary>What differs between its layers.</summary>
     internal LayerPattern Layers { get; }
 

@@ -121,6 +121,71 @@ public sealed class BatcherTests : IDisposable
     }
 
     [Fact]
+    public async Task A_restore_makes_sessions_that_rest_forget_and_a_generation_waits_for_what_is_held()
+    {
+        var model = Load(1024, 3, 1024);
+        var other = Load(1024, 1, 1024);
+        using var origin = other.CreateSession();
+        await Run(origin, Prompt(600, 1), 1);
+        using var bytes = new MemoryStream();
+        await origin.SaveAsync(bytes);
+
+        using var resting = model.CreateSession();
+        await Run(resting, Prompt(700, 2), 1);
+        // The source stops in the middle, when the restored session has its room and nobody else may have it.
+        using var source = new HaltingStream(bytes.ToArray(), bytes.Length / 2);
+        var restoring = model.RestoreSessionAsync(source);
+        await source.Reached.Task;
+        using var running = model.CreateSession();
+        var answer = Run(running, Prompt(300, 3), 200);
+        await Task.Delay(300);
+        Assert.False(answer.IsCompleted);
+        source.Go.SetResult();
+        using var restored = await restoring;
+        Assert.Equal(200, (await answer).Length);
+        using var alone = Load(1024, 1).CreateSession();
+        Assert.Equal(await Run(alone, Prompt(300, 3), 200), await answer);
+    }
+
+    [Fact]
+    public async Task A_prompt_that_must_wait_makes_nobody_forget_for_nothing()
+    {
+        var model = Load(1024, 3, 1024);
+        using var resting = model.CreateSession();
+        await Run(resting, Prompt(100, 1), 1);
+        using var holder = model.CreateSession();
+        using var late = model.CreateSession();
+        Task<int[]> waiting;
+        await using (var running = holder.GenerateAsync(Prompt(500, 2), Forever).GetAsyncEnumerator())
+        {
+            Assert.True(await running.MoveNextAsync());
+            waiting = Run(late, Prompt(900, 3), 1);
+            for (var i = 0; i < 20; i++)
+                Assert.True(await running.MoveNextAsync());
+            Assert.Equal(100, await model.InvokeAsync(e => e.Cells.Length(0)));
+        }
+        await waiting;
+    }
+
+    // Gives some bytes, then waits.
+    private sealed class HaltingStream(byte[] bytes, long halt) : MemoryStream(bytes)
+    {
+        public TaskCompletionSource Reached { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public TaskCompletionSource Go { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            if (Position >= halt)
+            {
+                Reached.TrySetResult();
+                await Go.Task;
+            }
+            return await base.ReadAsync(buffer, cancellationToken);
+        }
+    }
+
+    [Fact]
     public async Task Rows_that_are_not_valid_are_refused_and_change_nothing()
     {
         var model = Load(256, 2);

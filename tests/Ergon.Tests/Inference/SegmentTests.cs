@@ -73,6 +73,76 @@ public sealed class SegmentTests : IDisposable
         Placement Part(int from, int to, int? tier = null) => new(Cpu, new StageRange(from, to, model.LayerCount), 1, null, tier);
     }
 
+    public static TheoryData<string, GgmlType> GenerativeByCache()
+    {
+        var data = new TheoryData<string, GgmlType>();
+        foreach (var architecture in Architecture.All.Where(a => !a.Encoder))
+        {
+            foreach (var type in (GgmlType[])[GgmlType.F16, GgmlType.Q8_0])
+                data.Add(architecture.Name, type);
+        }
+        return data;
+    }
+
+    [Theory]
+    [MemberData(nameof(GenerativeByCache))]
+    public void The_graph_has_room_for_as_many_groups_as_there_can_be(string architecture, GgmlType cacheType)
+    {
+        const int sequences = 40, apart = 1024;
+        var model = ModelDescription.Read(GgufFile.Open(new RandomModel(architecture, GgmlType.F32) { Layers = 24, FeedForward = 256, Context = 1024 }.Write(_folder.Path)));
+        using var engine = new Engine(model, [Whole(model)], sequences * apart, sequences, cacheType);
+        // Each begins in the middle of what is free, so all lie apart and each is looked at alone.
+        var rows = Enumerable.Range(0, sequences).Select(_ => new PassRow(engine.Cells.Open()!.Value, 5, true)).ToArray();
+        Assert.True(engine.TryRun(rows, out _));
+        Assert.True(engine.TryRun(rows, out var logits));
+        var vocabulary = model.VocabularySize;
+        var first = logits[..vocabulary].ToArray();
+        for (var i = 1; i < sequences; i++)
+            Assert.Equal(first, logits.Slice(i * vocabulary, vocabulary).ToArray());
+    }
+
+    [Theory]
+    [InlineData("gemma3", 1024)]
+    [InlineData("gemma3", 8192)]
+    [InlineData("lfm2", 8192)]
+    public void A_sequence_that_moved_can_be_rolled_back(string architecture, int cells)
+    {
+        var model = ModelDescription.Read(GgufFile.Open(new RandomModel(architecture, GgmlType.F32) { Context = 8192 }.Write(_folder.Path)));
+        int attention = Stage.OfLayer(0), end = Stage.OfLayer(2);
+        Placement Part(int from, int to, int? tier = null) => new(Cpu, new StageRange(from, to, model.LayerCount), 1, null, tier);
+        using var engine = new Engine(model, [Part(0, attention), Part(attention, end, 0), Part(attention, end, 1), Part(end, Stage.Count(model.LayerCount))], cells, 2, GgmlType.F16);
+        var sequence = engine.Cells.Open()!.Value;
+        var random = new Random(3);
+        Run([.. Enumerable.Range(0, 400).Select(_ => random.Next(3, 300))]);
+        Run([.. Enumerable.Range(0, 400).Select(_ => random.Next(3, 300))]);
+        Assert.Equal(750, engine.Cells.Truncate(sequence, 750));
+        var expected = Run([9, 10, 11]);
+        Run([.. Enumerable.Range(20, 30)]);
+        engine.MoveTo(sequence, 1);
+        Assert.Equal(750, engine.Cells.Truncate(sequence, 750));
+        Assert.Equal(expected, Run([9, 10, 11]));
+
+        float[] Run(int[] tokens)
+        {
+            Assert.True(engine.TryRun([.. tokens.Select((t, i) => new PassRow(sequence, t, i == tokens.Length - 1))], out var logits));
+            return logits.ToArray();
+        }
+    }
+
+    [Fact]
+    public void Tiers_of_one_device_among_several_each_do_their_work()
+    {
+        var model = Model("llama");
+        var alone = Generate(model, _ => { }, Whole(model));
+        int first = Stage.OfLayer(0), end = Stage.OfLayer(model.LayerCount - 1), all = Stage.Count(model.LayerCount);
+        int[] cluster = [1 % Environment.ProcessorCount];
+        var tiers = Generate(model, engine => engine.MoveTo(1, 1), Part(0, first, [0]), Part(first, end, cluster, 0), Part(first, end, cluster, 1), Part(end, all, [0]));
+        var largest = alone.Max(MathF.Abs);
+        Assert.All(alone.Zip(tiers), pair => Assert.InRange(MathF.Abs(pair.First - pair.Second), 0, 2e-3f * largest));
+
+        Placement Part(int from, int to, int[] cpus, int? tier = null) => new(Cpu, new StageRange(from, to, model.LayerCount), 1, cpus, tier);
+    }
+
     [Fact]
     public void Reports_say_what_each_segment_did()
     {
@@ -92,15 +162,15 @@ public sealed class SegmentTests : IDisposable
         Assert.Equal(layer, reports[0].Flops);
         // Of the last layer one row goes on behind attention, and through the head.
         Assert.Equal((15 * 2.0 * embd * (q + kv + kv + q)) + (2.0 * 3 * embd * ff) + (4.0 * q * 70) + (2.0 * embd * model.VocabularySize), reports[^1].Flops);
-        // 15 residuals of F32 out and in, with the token ids and the mask of two sequences beside each other.
-        Assert.Equal(15 * 4 * embd, reports[1].TransferBytes - reports[0].TransferBytes);
+        // 15 residuals of F32 go in where token ids did, and out as before.
+        Assert.Equal((15 * 4 * embd) - (15 * 4), reports[1].TransferBytes - reports[0].TransferBytes);
         var weights = model.Weights.Where(w => w.Layer == 1 && w.IsMatrix).Sum(w => model.File.FindTensor(w.TensorName)!.Bytes);
         Assert.Equal(weights + (2.0 * 2 * kv * (15 + 15)), reports[1].MemoryBytes);
 
         // A pass that wants nothing ends with the last layer's cache.
         Assert.True(engine.TryRun([new PassRow(first, 3, false)], out _));
         Assert.Equal(model.LayerCount, engine.Reports.Length);
-        Assert.Equal(2.0 * embd * (q + kv + kv) + (4.0 * q * 11), engine.Reports[^1].Flops);
+        Assert.Equal(2.0 * embd * (q + kv + kv), engine.Reports[^1].Flops);
     }
 
     [Fact]
@@ -111,8 +181,14 @@ public sealed class SegmentTests : IDisposable
         StageRange[][] wrong = [[], [StageRange.OfLayers(model, 0, 1)], [StageRange.OfLayers(model, 1, layers)], [StageRange.OfLayers(model, 0, 2), StageRange.OfLayers(model, 1, layers)]];
         foreach (var ranges in wrong)
             Assert.Throws<ArgumentException>(() => new Engine(model, [.. ranges.Select(r => new Placement(Cpu, r, 1))], 256, 1, GgmlType.F16));
-        // The head must give the logits of all rows.
+        // The head must give the logits of all rows, and a tier must be a tier everywhere.
         Assert.Throws<ArgumentException>(() => new Engine(model, [new Placement(Cpu, StageRange.Whole(model), 1, Tier: 0)], 256, 1, GgmlType.F16));
+        var head = Stage.Count(layers) - 1;
+        foreach (var (end, tiers) in ((int, int[])[])[(head, [0, 1]), (4, [1, 2]), (4, [0, 0])])
+        {
+            Assert.Throws<ArgumentException>(() => new Engine(model,
+                [new Placement(Cpu, new(0, 1, layers), 1), .. tiers.Select(t => new Placement(Cpu, new(1, end, layers), 1, null, t)), new Placement(Cpu, new(end, head + 1, layers), 1)], 256, 1, GgmlType.F16));
+        }
     }
 
     private static NativeDevice Cpu => NativeDevice.All().First(d => d.Kind == NativeDeviceKind.Cpu);

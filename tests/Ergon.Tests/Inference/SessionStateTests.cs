@@ -110,9 +110,44 @@ public sealed class SessionStateTests : IDisposable
         using var model = ErgonModel.Load(_path, new ModelOptions { Threads = 1, ContextLength = 128, MaxSequences = 2, CacheLength = 128 });
         using var other = model.CreateSession();
         var expected = await Run(other, model.Tokenizer.Tokenize(new string('w', 90)), 20);
+        // While it is being saved, nobody takes what it has.
+        using var slow = new SlowStream();
+        var saving = other.SaveAsync(slow);
         var error = await Assert.ThrowsAsync<ErgonException>(() => model.RestoreSessionAsync(new MemoryStream(saved)));
         Assert.Contains("positions are free", error.Message, StringComparison.Ordinal);
+        slow.Go.SetResult();
+        await saving;
+        // Once it rests, it makes room.
+        using var restored = await model.RestoreSessionAsync(new MemoryStream(saved));
         Assert.Equal(expected, await Run(other, model.Tokenizer.Tokenize(new string('w', 90)), 20));
+    }
+
+    [Fact]
+    public async Task Keys_that_LongRoPE_rotated_for_another_length_of_context_are_refused()
+    {
+        var path = new RandomModel("phi3", GgmlType.F32)
+        {
+            RopeFactors = ["rope_factors_long", "rope_factors_short"],
+            Keys = new() { ["rope.scaling.type"] = "longrope", ["rope.scaling.attn_factor"] = 1.19f, ["rope.scaling.original_context_length"] = 256u },
+        }.Write(_folder.Path);
+        using var within = ErgonModel.Load(path, new ModelOptions { Threads = 1, ContextLength = 256 });
+        using var beyond = ErgonModel.Load(path, new ModelOptions { Threads = 1, ContextLength = 512 });
+        using var session = within.CreateSession();
+        await Run(session, [5, 6, 7], 5);
+        var saved = await Save(session);
+        await Refuses(beyond, saved, "rotated for short contexts");
+    }
+
+    // Takes nothing until it is told to.
+    private sealed class SlowStream : MemoryStream
+    {
+        public TaskCompletionSource Go { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            await Go.Task;
+            await base.WriteAsync(buffer, cancellationToken);
+        }
     }
 
     private static async Task Refuses(ErgonModel model, byte[] bytes, string reason)

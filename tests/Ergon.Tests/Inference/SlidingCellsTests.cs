@@ -118,6 +118,9 @@ public sealed class SlidingCellsTests : IDisposable
         // Further back there is nothing to go on from.
         Assert.Equal(0, engine.Cells.Truncate(fork, 20));
         engine.Cells.Close(fork);
+        fork = engine.Cells.Fork(sequence, 20)!.Value;
+        Assert.Equal(0, engine.Cells.Length(fork));
+        engine.Cells.Close(fork);
         engine.Cells.Close(sequence);
         Assert.Equal(4096, engine.Cells.Free);
 
@@ -137,7 +140,7 @@ public sealed class SlidingCellsTests : IDisposable
     {
         var path = new RandomModel(architecture, GgmlType.Q8_0) { Context = 8192 }.Write(_folder.Path);
         using var model = ErgonModel.Load(path, new ModelOptions { Threads = 1, ContextLength = context });
-        using var other = ErgonModel.Load(path, new ModelOptions { Threads = 1, ContextLength = otherContext });
+        using var other = ErgonModel.Load(path, new ModelOptions { Threads = 1, ContextLength = otherContext, MaxSequences = 2 });
         var random = new Random(2);
         int[] prompt = [.. Enumerable.Range(0, 500).Select(_ => random.Next(3, 300))];
         using var session = model.CreateSession();
@@ -150,6 +153,11 @@ public sealed class SlidingCellsTests : IDisposable
         var expected = await Run(session, longer, 20);
         Assert.Equal(expected, await Run(restored, longer, 20));
         Assert.True(restored.Statistics!.ReusedTokens >= 500);
+        saved.Position = 0;
+        using var again = await other.RestoreSessionAsync(saved);
+        // The same prompt needs its last token computed anew, and no more.
+        await Run(again, longer[..519], 1);
+        Assert.Equal(518, again.Statistics!.ReusedTokens);
         // What was not saved is not there to roll back to.
         Assert.Equal(await Run(session, prompt[..300], 5), await Run(restored, prompt[..300], 5));
     }
