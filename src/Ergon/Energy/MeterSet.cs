@@ -1,0 +1,113 @@
+using Ergon.Devices;
+using Ergon.Native.Nvidia;
+using Ergon.Units;
+
+namespace Ergon.Energy;
+
+/// <summary>The time between two readings of a meter, and the energy in it.</summary>
+/// <param name="Device">What was measured.</param>
+/// <param name="Start">Timestamp of the reading before.</param>
+/// <param name="End">Timestamp of this one.</param>
+/// <param name="Energy"><see langword="null"/> when it went unmeasured.</param>
+/// <param name="Source">The meter.</param>
+/// <param name="Quality">How the figure came about.</param>
+/// <param name="Reason">Why there is no figure.</param>
+internal sealed record MeterInterval(string Device, long Start, long End, Joules? Energy, string Source, EnergyQuality Quality, string? Reason);
+
+/// <summary>Meters that together count each joule once. Thread-safe.</summary>
+internal sealed class MeterSet
+{
+    private readonly Lock _gate = new();
+    private readonly IEnergyMeter[] _meters;
+    private readonly TimeProvider _time;
+    private readonly EnergyReading[] _last;
+    private readonly int[] _bridged; // readings of each meter that were interpolated
+
+    public MeterSet(IEnumerable<IEnergyMeter> meters, TimeProvider time)
+    {
+        (_meters, _time) = ([.. meters], time);
+        _last = [.. _meters.Select(meter => meter.Read())];
+        _bridged = new int[_meters.Length];
+    }
+
+    public IReadOnlyList<IEnergyMeter> Meters => _meters;
+
+    /// <summary>Called for each interval as its reading is made, by the thread that reads.</summary>
+    public Action<MeterInterval>? Measured { get; set; }
+
+    /// <summary>The machine's meters, chosen so that nothing counts twice; none where no sensor can be read.</summary>
+    public static MeterSet OfMachine(SystemFiles files, CommandRunner run, Nvml? nvml, TimeProvider time, MeterDiagnostics diagnostics)
+    {
+        var found = MeterSurvey.Find(files, run, nvml, diagnostics);
+        foreach (var failed in found.Where(f => !f.Works))
+            diagnostics.Say(failed.FaultPath!, failed.Fault!, failed.Fault!);
+        return new MeterSet(MeterSurvey.Choose(found).Select(sensor => new EnergyMeter(sensor, time, diagnostics)), time);
+    }
+
+    /// <summary>Reads one meter now.</summary>
+    public void Read(int meter)
+    {
+        lock (_gate)
+            ReadLocked(meter);
+    }
+
+    /// <summary>Reads all meters now: what a request that ends wants to have counted.</summary>
+    public void ReadAll()
+    {
+        lock (_gate)
+        {
+            for (var i = 0; i < _meters.Length; i++)
+                ReadLocked(i);
+        }
+    }
+
+    /// <summary>Reads all meters and begins a window.</summary>
+    public OpenWindow Begin()
+    {
+        lock (_gate)
+        {
+            ReadAll();
+            return new OpenWindow(_time.GetTimestamp(), [.. _last], [.. _bridged]);
+        }
+    }
+
+    /// <summary>Reads all meters and ends a window; it may be ended again later for a longer one.</summary>
+    public EnergyWindow End(OpenWindow window)
+    {
+        lock (_gate)
+        {
+            ReadAll();
+            var elapsed = _time.GetElapsedTime(window.Began);
+            var domains = _meters.Select((_, i) => Part(i, window, elapsed)).ToArray();
+            var reason = domains.Length == 0 ? "no meter can be read on this machine; 'ergon doctor' says what is missing" : domains.FirstOrDefault(d => d.Energy is null)?.Reason;
+            return new EnergyWindow(reason is null ? new Joules(domains.Sum(d => d.Energy!.Value.Value)) : null, elapsed, domains, reason);
+        }
+    }
+
+    private DomainEnergy Part(int i, OpenWindow window, TimeSpan elapsed)
+    {
+        var (meter, begin, end) = (_meters[i], window.Readings[i], _last[i]);
+        var missing = end.Unmeasured - begin.Unmeasured;
+        var reason = end.IsFailing ? end.Fault
+            : missing > TimeSpan.Zero ? $"{missing.TotalSeconds:0.###} s went unmeasured: {end.Fault}"
+            : end.At == begin.At ? $"{meter.Source} told nothing new within {elapsed.TotalMilliseconds:0.###} ms" : null;
+        var isShort = end.Quality == EnergyQuality.Sampled && elapsed < meter.Interval;
+        var quality = _bridged[i] > window.Bridged[i] || isShort ? EnergyQuality.Interpolated : end.Quality;
+        return new DomainEnergy(meter.Device, meter.Domain, reason is null ? end.Measured - begin.Measured : null, meter.Source, quality, reason);
+    }
+
+    private void ReadLocked(int i)
+    {
+        var (meter, before) = (_meters[i], _last[i]);
+        var after = _last[i] = meter.Read();
+        if (after.At == before.At)
+            return;
+        if (after.Quality == EnergyQuality.Interpolated)
+            _bridged[i]++;
+        var gap = after.Unmeasured > before.Unmeasured;
+        Measured?.Invoke(new MeterInterval(meter.Device, before.At, after.At, gap ? null : after.Measured - before.Measured, meter.Source, after.Quality, gap ? after.Fault : null));
+    }
+}
+
+/// <summary>The meters' readings at a window's beginning.</summary>
+internal sealed record OpenWindow(long Began, IReadOnlyList<EnergyReading> Readings, IReadOnlyList<int> Bridged);
