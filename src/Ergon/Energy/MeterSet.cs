@@ -22,12 +22,17 @@ internal sealed class MeterSet
     private readonly TimeProvider _time;
     private readonly EnergyReading[] _last;
     private readonly int[] _bridged; // readings of each meter that were interpolated
+    private readonly long[] _told; // up to when each meter's intervals were told
+
+    // Longer than any gap that a meter bridges: who waits for a reading learns that there will be none.
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
 
     public MeterSet(IEnumerable<IEnergyMeter> meters, TimeProvider time)
     {
         (_meters, _time) = ([.. meters], time);
         _last = [.. _meters.Select(meter => meter.Read())];
         _bridged = new int[_meters.Length];
+        _told = [.. _last.Select(reading => reading.At)];
     }
 
     public IReadOnlyList<IEnergyMeter> Meters => _meters;
@@ -101,11 +106,24 @@ internal sealed class MeterSet
         var (meter, before) = (_meters[i], _last[i]);
         var after = _last[i] = meter.Read();
         if (after.At == before.At)
+        {
+            var now = _time.GetTimestamp();
+            if (after.IsFailing && _time.GetElapsedTime(Math.Max(after.At, _told[i]), now) >= Patience)
+                Tell(i, now, null, after);
             return;
+        }
         if (after.Quality == EnergyQuality.Interpolated)
             _bridged[i]++;
-        var gap = after.Unmeasured > before.Unmeasured;
-        Measured?.Invoke(new MeterInterval(meter.Device, before.At, after.At, gap ? null : after.Measured - before.Measured, meter.Source, after.Quality, gap ? after.Fault : null));
+        // Energy of which a part was told as lost cannot be told apart from the rest.
+        var lost = after.Unmeasured > before.Unmeasured || _told[i] > before.At;
+        Tell(i, after.At, lost ? null : after.Measured - before.Measured, after);
+    }
+
+    private void Tell(int i, long end, Joules? energy, EnergyReading reading)
+    {
+        var interval = new MeterInterval(_meters[i].Device, _told[i], end, energy, _meters[i].Source, reading.Quality, energy is null ? reading.Fault : null);
+        _told[i] = end;
+        Measured?.Invoke(interval);
     }
 }
 

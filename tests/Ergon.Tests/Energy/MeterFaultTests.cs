@@ -1,4 +1,5 @@
 using Ergon.Energy;
+using Ergon.Units;
 using static Ergon.Tests.Energy.CapturedMachine;
 
 namespace Ergon.Tests.Energy;
@@ -134,6 +135,42 @@ public sealed class MeterFaultTests
         machine.Time.Pass(1);
         machine.Write($"{Package}/energy_uj", 12_000_000).Write($"{Package}/intel-rapl:0:2/energy_uj", 30_000_000);
         Assert.Equal(7, meters.End(next).Domains[0].Energy!.Value.Value, 1e-9);
+    }
+
+    [Fact]
+    public void Who_waits_for_a_dead_meter_is_told_that_nothing_comes()
+    {
+        using var machine = Rapl();
+        var meters = machine.Meters();
+        var ledger = new EnergyLedger(machine.Time, new Dictionary<string, Watts> { ["package-0"] = new(5) });
+        meters.Measured = ledger.Measure;
+        ledger.Open(1, machine.Time.GetTimestamp());
+        machine.Deny($"{Package}/energy_uj");
+        machine.Time.Pass(1);
+        ledger.Close(1, machine.Time.GetTimestamp(), 2);
+        machine.Write($"{Package}/intel-rapl:0:2/energy_uj", 60_000);
+        meters.ReadAll();
+        machine.Time.Pass(5);
+        machine.Write($"{Package}/intel-rapl:0:2/energy_uj", 70_000);
+        meters.ReadAll();
+        ledger.Settle(machine.Time.GetTimestamp());
+        var receipt = ledger.TryTake(1)!;
+        Assert.Null(receipt.Energy);
+        Assert.Contains("permission denied", receipt.Reason, StringComparison.Ordinal);
+        Assert.Contains("1 s of 1 s went unmeasured", receipt.Reason, StringComparison.Ordinal);
+
+        // The counter comes back with energy of the time that was given up: it is in no interval.
+        var later = new List<MeterInterval>();
+        meters.Measured = later.Add;
+        Directory.Delete(machine.Files.Full($"{Package}/energy_uj"));
+        machine.Time.Pass(1);
+        machine.Write($"{Package}/energy_uj", 8_000_000);
+        meters.ReadAll();
+        Assert.Null(later.Single(i => i.Device == "package-0").Energy);
+        machine.Time.Pass(1);
+        machine.Write($"{Package}/energy_uj", 9_000_000);
+        meters.ReadAll();
+        Assert.Equal(1, later.Last(i => i.Device == "package-0").Energy!.Value.Value, 1e-9);
     }
 
     [Fact]
