@@ -76,6 +76,30 @@ internal sealed class SystemFiles(string root = "/")
         }
     }
 
+    /// <summary>Whether a file could be written; nothing is.</summary>
+    /// <returns>Why it could not; <see langword="null"/> when it could.</returns>
+    public string? TryOpenForWriting(string path)
+    {
+        try
+        {
+            // The kernel checks rights when a file is opened and acts only when something is written.
+            using var file = new FileStream(Full(path), FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
+            return null;
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return Missing;
+        }
+        catch (UnauthorizedAccessException)
+        {
+            return Denied;
+        }
+        catch (IOException e)
+        {
+            return e.Message;
+        }
+    }
+
     /// <summary>Existing paths that fit a pattern with <c>*</c> and <c>?</c> in its parts, sorted.</summary>
     public IReadOnlyList<string> Glob(string pattern)
     {
