@@ -24,6 +24,8 @@ internal readonly record struct LedgerTotals(Joules Requests, Joules Unattribute
 /// </summary>
 internal sealed class EnergyLedger
 {
+    private static readonly TimeSpan Forgotten = TimeSpan.FromMinutes(1);
+
     private readonly Lock _gate = new();
     private readonly TimeProvider _time;
     private readonly Dictionary<string, DeviceBook> _devices = new(StringComparer.Ordinal);
@@ -130,10 +132,12 @@ internal sealed class EnergyLedger
                     Divide(device, interval);
                     device.Settled = interval.End;
                 }
-                // What lies wholly before the next interval can concern none any more.
-                device.Passes.RemoveAll(pass => pass.End <= device.Settled);
+                // What lies wholly before the next interval can concern none any more. Without a meter there will be
+                // none, but the first may be a while in coming.
+                var past = device.IsMetered ? device.Settled : Past(until);
+                device.Passes.RemoveAll(pass => pass.End <= past);
             }
-            var settled = _devices.Values.Where(d => d.Settled > long.MinValue).Select(d => d.Settled).DefaultIfEmpty(long.MinValue).Min();
+            var settled = _devices.Values.Where(d => d.IsMetered).Select(d => d.Settled).DefaultIfEmpty(Past(until)).Min();
             _spans.RemoveAll(request => request.Closed <= settled);
             _loadings.RemoveAll(loading => loading.End <= settled);
         }
@@ -150,9 +154,12 @@ internal sealed class EnergyLedger
             if (book.Closed == long.MaxValue || _devices.Values.Any(d => d.IsMetered && d.Settled < end))
                 return null;
             _requests.Remove(request);
+            _spans.Remove(book);
             return book.Receipt(_time, _devices.Values.Any(d => d.IsMetered));
         }
     }
+
+    private long Past(long until) => until == long.MaxValue ? long.MinValue : until - (long)(Forgotten.TotalSeconds * _time.TimestampFrequency);
 
     private DeviceBook Book(string device)
     {

@@ -44,9 +44,11 @@ internal sealed class MeterSet
     public static MeterSet OfMachine(SystemFiles files, CommandRunner run, Nvml? nvml, TimeProvider time, MeterDiagnostics diagnostics)
     {
         var found = MeterSurvey.Find(files, run, nvml, diagnostics);
-        foreach (var failed in found.Where(f => !f.Works))
+        var chosen = MeterSurvey.Choose(found);
+        // A battery on mains is no fault where another meter works.
+        foreach (var failed in found.Where(f => !f.Works && (f.Sensor.Name != "battery" || chosen.Count == 0)))
             diagnostics.Say(failed.FaultPath!, failed.Fault!, failed.Fault!);
-        return new MeterSet(MeterSurvey.Choose(found).Select(sensor => new EnergyMeter(sensor, time, diagnostics)), time);
+        return new MeterSet(chosen.Select(sensor => new EnergyMeter(sensor, time, diagnostics)), time);
     }
 
     /// <summary>Reads one meter now.</summary>

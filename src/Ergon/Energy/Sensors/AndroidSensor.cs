@@ -29,7 +29,12 @@ internal static partial class AndroidSensor
                 var channels = Channel().Matches(text);
                 if (channels.Count == 0)
                     return SensorSample.Failed(files.Full(path), "it names no rail");
-                sum += channels.Sum(channel => long.Parse(channel.Groups["energy"].Value, CultureInfo.InvariantCulture));
+                foreach (Match channel in channels)
+                {
+                    if (!long.TryParse(channel.Groups["energy"].Value, NumberStyles.None, CultureInfo.InvariantCulture, out var energy))
+                        return SensorSample.Failed(files.Full(path), $"'{channel.Value}' is no energy");
+                    sum += energy;
+                }
             }
             return SensorSample.OfCount(sum);
         })

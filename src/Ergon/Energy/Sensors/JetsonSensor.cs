@@ -84,7 +84,7 @@ internal static class JetsonSensor
             if (millivolts is null)
                 return SensorSample.Failed(files.Full(Voltage!), noVoltage!);
             var (milliamperes, noCurrent) = files.ReadNumber(Current!);
-            return milliamperes is null ? SensorSample.Failed(files.Full(Current!), noCurrent!) : SensorSample.OfPower(new Watts(millivolts.Value * milliamperes.Value * 1e-6));
+            return milliamperes is null ? SensorSample.Failed(files.Full(Current!), noCurrent!) : SensorSample.OfPower(new Watts(millivolts.Value * 1e-3 * (milliamperes.Value * 1e-3)));
         }
     }
 }

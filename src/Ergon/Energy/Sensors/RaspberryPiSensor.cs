@@ -15,6 +15,8 @@ internal static partial class RaspberryPiSensor
 
     // Asking at 50 Hz slowed decoding six-fold: the firmware answers one question at a time.
     private static readonly TimeSpan Floor = TimeSpan.FromMilliseconds(100);
+    // Each question is a process of some milliseconds, which the reading would otherwise measure.
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(500);
     private static readonly Watts BoardLimit = new(60);
 
     public static bool IsPi5(SystemFiles files) =>
@@ -26,7 +28,7 @@ internal static partial class RaspberryPiSensor
             yield break;
         yield return new DelegateSensor(() => run(Program, "pmic_read_adc") is var (output, fault) && output is not null ? Parse(output) : SensorSample.Failed(Program, fault!))
         {
-            Name = "pmic", Device = "board", Domain = EnergyDomain.Board, Path = $"{Program} pmic_read_adc", Limit = BoardLimit, Floor = Floor, IncludesCpu = true,
+            Name = "pmic", Device = "board", Domain = EnergyDomain.Board, Path = $"{Program} pmic_read_adc", Limit = BoardLimit, Floor = Floor, Interval = Interval, IncludesCpu = true,
         };
     }
 
@@ -35,7 +37,11 @@ internal static partial class RaspberryPiSensor
     {
         Dictionary<string, double> volts = [], amperes = [];
         foreach (Match line in Line().Matches(output))
-            (line.Groups["unit"].Value == "V" ? volts : amperes)[line.Groups["rail"].Value] = double.Parse(line.Groups["value"].Value, NumberStyles.Float, CultureInfo.InvariantCulture);
+        {
+            if (!double.TryParse(line.Groups["value"].Value, NumberStyles.Float, CultureInfo.InvariantCulture, out var value))
+                return SensorSample.Failed($"{Program} pmic_read_adc", $"'{line.Value.Trim()}' is no reading");
+            (line.Groups["unit"].Value == "V" ? volts : amperes)[line.Groups["rail"].Value] = value;
+        }
         var rails = amperes.Keys.Where(volts.ContainsKey).ToList();
         return rails.Count == 0 ? SensorSample.Failed($"{Program} pmic_read_adc", "it names no rail with both volts and amperes")
             : SensorSample.OfPower(new Watts(rails.Sum(rail => volts[rail] * amperes[rail])));
