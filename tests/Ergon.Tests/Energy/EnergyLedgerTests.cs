@@ -52,6 +52,23 @@ public sealed class EnergyLedgerTests
     }
 
     [Fact]
+    public void Of_a_pass_that_two_readings_cut_each_interval_holds_its_part()
+    {
+        var ledger = Ledger(idle: 0);
+        ledger.Open(1, At(0));
+        ledger.Open(2, At(0));
+        // In the first second half of 6 J against 1 J; in the second the other half alone.
+        ledger.Record(Pass(0.5, 1.5, 6, new PassShare(1, 1, IsPrefill: true)));
+        ledger.Record(Pass(0, 0.5, 1, new PassShare(2, 1, IsPrefill: true)));
+        ledger.Close(1, At(2), 0);
+        ledger.Close(2, At(2), 0);
+        ledger.Measure(Interval(0, 1, 8));
+        ledger.Measure(Interval(1, 2, 5));
+        Assert.Equal(6 + 5, Receipt(ledger, 1).Prefill!.Value.Value, Exact);
+        Assert.Equal(2, Receipt(ledger, 2).Prefill!.Value.Value, Exact);
+    }
+
+    [Fact]
     public void Idle_draw_is_shared_by_who_is_open_at_the_moment_and_nobody_s_when_none_is()
     {
         var ledger = Ledger(idle: 10);

@@ -131,6 +131,8 @@ public sealed class MeterFaultTests
         machine.Time.Pass(1);
         machine.Write($"{Package}/energy_uj", 5_000_000);
         meters.ReadAll();
+        Assert.Null(meters.End(window).Domains[0].Energy);
+        Assert.Contains("21 s went unmeasured", meters.End(window).Domains[0].Reason, StringComparison.Ordinal);
         var next = meters.Begin();
         machine.Time.Pass(1);
         machine.Write($"{Package}/energy_uj", 12_000_000).Write($"{Package}/intel-rapl:0:2/energy_uj", 30_000_000);
