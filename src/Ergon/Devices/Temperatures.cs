@@ -29,7 +29,10 @@ internal static class Temperatures
             all.Add(OfFile(files, $"{files.Read($"{folder}/name").Text ?? Path.GetFileName(folder)}/{files.Read($"{folder}/{sensor}_label").Text ?? sensor}", input));
         }
         foreach (var gpu in nvml?.Devices ?? [])
-            all.Add(Checked($"nvml/gpu-{gpu.Index}", gpu.Temperature() is var (value, _) && value is { } degrees ? new Celsius(degrees) : null, gpu.Temperature().Fault, "nvmlDeviceGetTemperature"));
+        {
+            var (degrees, fault) = gpu.Temperature();
+            all.Add(Checked($"nvml/gpu-{gpu.Index}", degrees is { } value ? new Celsius(value) : null, fault, "nvmlDeviceGetTemperature"));
+        }
         return all;
     }
 

@@ -138,7 +138,7 @@ internal sealed class EnergyLedger
                 device.Passes.RemoveAll(pass => pass.End <= past);
             }
             var settled = _devices.Values.Where(d => d.IsMetered).Select(d => d.Settled).DefaultIfEmpty(Past(until)).Min();
-            _spans.RemoveAll(request => request.Closed <= settled);
+            _spans.RemoveAll(request => request.Ended <= settled);
             _loadings.RemoveAll(loading => loading.End <= settled);
         }
     }
@@ -150,8 +150,7 @@ internal sealed class EnergyLedger
         lock (_gate)
         {
             var book = _requests[request];
-            var end = Math.Max(book.Closed, book.LastWork);
-            if (book.Closed == long.MaxValue || _devices.Values.Any(d => d.IsMetered && d.Settled < end))
+            if (book.Closed == long.MaxValue || _devices.Values.Any(d => d.IsMetered && d.Settled < book.Ended))
                 return null;
             _requests.Remove(request);
             _spans.Remove(book);
@@ -172,8 +171,8 @@ internal sealed class EnergyLedger
     {
         if (interval.Energy is not { } energy)
         {
-            foreach (var request in _spans.Where(r => r.Opened < interval.End && Math.Max(r.Closed, r.LastWork) > interval.Start))
-                request.Miss(interval, _time.GetElapsedTime(Math.Max(request.Opened, interval.Start), Math.Min(Math.Max(request.Closed, request.LastWork), interval.End)));
+            foreach (var request in _spans.Where(r => r.Opened < interval.End && r.Ended > interval.Start))
+                request.Miss(interval, _time.GetElapsedTime(Math.Max(request.Opened, interval.Start), Math.Min(request.Ended, interval.End)));
             return;
         }
         _total.Add(energy.Value);

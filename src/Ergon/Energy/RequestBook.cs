@@ -21,6 +21,9 @@ internal sealed class RequestBook(long request, long opened)
     /// <summary>The end of the last pass that worked for it: a cancelled request's pass ends after it.</summary>
     public long LastWork { get; set; } = long.MinValue;
 
+    /// <summary>When nothing can be billed to it any more.</summary>
+    public long Ended => Math.Max(Closed, LastWork);
+
     public int Tokens { get; set; }
 
     public void Bill(bool isPrefill, double joules, MeterInterval interval)

@@ -113,6 +113,21 @@ public sealed class EnergyLedgerTests
     }
 
     [Fact]
+    public void Unmeasured_work_after_the_cancelling_leaves_no_figure_either()
+    {
+        var ledger = Ledger(idle: 0);
+        ledger.Open(1, At(0));
+        ledger.Close(1, At(0.1), 0);
+        ledger.Record(Pass(0, 1, 1, new PassShare(1, 1, IsPrefill: true)));
+        ledger.Measure(Interval(0, 0.5, 4));
+        ledger.Settle(At(0.5));
+        ledger.Measure(Interval(0.5, 1, null, reason: "/sys/x: permission denied"));
+        var receipt = Receipt(ledger, 1);
+        Assert.Null(receipt.Energy);
+        Assert.Contains("permission denied", receipt.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Unmeasured_time_is_a_reason_and_no_number()
     {
         var ledger = Ledger(idle: 1);
