@@ -15,6 +15,7 @@ namespace Ergon.Cli;
 [JsonSerializable(typeof(EmbeddingList))]
 [JsonSerializable(typeof(DeviceList))]
 [JsonSerializable(typeof(NativeList))]
+[JsonSerializable(typeof(DoctorReport))]
 [JsonSerializable(typeof(PerplexityFigure))]
 [JsonSerializable(typeof(EvalResult))]
 [JsonSerializable(typeof(BenchReport))]
@@ -61,6 +62,10 @@ internal sealed record ListedDevice(string Name, string Kind, string Description
 internal sealed record NativeList(string LlamaCpp, string Package, string Platform, string Folder, IReadOnlyList<ListedFlavour> Flavours);
 
 internal sealed record ListedFlavour(string Name, bool Added, string? Folder);
+
+internal sealed record DoctorReport(IReadOnlyList<string> Meters, IReadOnlyList<DoctorFinding> Findings);
+
+internal sealed record DoctorFinding(string Subject, bool Ok, string Text, string? Grant);
 
 internal sealed record PerplexityFigure(double Perplexity, double StandardError, int Tokens, int Chunks);
 
