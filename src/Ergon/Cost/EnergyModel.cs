@@ -84,6 +84,11 @@ internal static class EnergyModel
         }
     }
 
+    /// <summary>What a seam costs: latency + bytes / bandwidth, and joules a byte; <see langword="null"/> where the device has no link to the other. Ergon's own definition.</summary>
+    public static (Seconds Time, Joules Energy)? Seam(DeviceProfile from, string to, Bytes bytes) =>
+        from.Links.FirstOrDefault(l => l.To == to) is not { } link ? null
+        : (new Seconds(link.Latency.Value + (bytes.Value / link.Bandwidth.Value)), new Joules(bytes.Value * link.EnergyPerByte.Value));
+
     /// <summary>
     /// The energy equation for stages that run one after another on one device that stays at a temperature:
     /// E = sum of t (P_d + P_leak(T)) + P_static makespan + P_leak(T) idle time. Ergon's own definition.
@@ -111,6 +116,13 @@ internal static class EnergyModel
 /// <param name="Kappa">How fast.</param>
 internal readonly record struct MemoryPool(Bytes Capacity, double Reserve = 0.1, double Knee = 0.9, double Kappa = 0)
 {
+    /// <summary>The memory of a profile; without a measured knee, time does not grow up to the reserve.</summary>
+    public static MemoryPool Of(DeviceProfile device)
+    {
+        var reserve = device.MemoryReserve?.Value ?? 0.1;
+        return new(new Bytes((long)device.Capacity.Value), reserve, device.MemoryKnee?.Value ?? 1 - reserve, device.MemoryPenalty?.Value ?? 0);
+    }
+
     /// <summary>CPQ = what all devices of the pool hold (weights, KV, activations, runtime) / capacity. Ergon's own definition.</summary>
     public double Cpq(params IEnumerable<Bytes> resident) => resident.Aggregate(Bytes.Zero, (a, b) => a + b) / Capacity;
 

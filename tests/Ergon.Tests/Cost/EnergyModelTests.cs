@@ -109,6 +109,26 @@ public sealed class EnergyModelTests
     }
 
     [Fact]
+    public void A_seam_costs_its_latency_its_bytes_and_their_energy()
+    {
+        var linked = (Device with { Links = [new LinkProfile("server", Of(100), Of(0.5), Of(0.01))] }).Validated();
+        var seam = EnergyModel.Seam(linked, "server", new Bytes(50))!.Value;
+        Assert.Equal((1.0, 0.5), (seam.Time.Value, seam.Energy.Value));
+        Assert.Null(EnergyModel.Seam(linked, "elsewhere", new Bytes(50)));
+        // The format on disk keeps them.
+        Assert.Equal("server", ProfileCatalogue.Read(ProfileCatalogue.Write([linked]), "a test")[0].Links[0].To);
+    }
+
+    [Fact]
+    public void A_pool_without_a_measured_knee_does_not_slow_down_before_it_is_full()
+    {
+        var pool = MemoryPool.Of(Device with { Capacity = Of(1000) });
+        Assert.Equal((1.0, (double?)null), (pool.Slowdown(0.9)!.Value, pool.Slowdown(0.91)));
+        pool = MemoryPool.Of(Device with { Capacity = Of(1000), MemoryKnee = Of(0.5), MemoryPenalty = Of(4) });
+        Assert.Equal(1.16, pool.Slowdown(0.7)!.Value, 12);
+    }
+
+    [Fact]
     public void Metrics_are_ratios_and_nothing_is_divided_by_nothing()
     {
         Assert.Equal(0.757 / 63.8, Metrics.Ipw(0.757, new Watts(63.8))!.Value, 12);

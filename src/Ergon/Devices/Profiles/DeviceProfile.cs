@@ -39,6 +39,13 @@ internal sealed record PeakRate(GgmlType Type, int Rows, Coefficient Flops);
 /// <param name="Source">Of both.</param>
 internal sealed record ClockLevel(double Frequency, double Voltage, string Source);
 
+/// <summary>The way from a device to another.</summary>
+/// <param name="To">The other profile's name.</param>
+/// <param name="Bandwidth">B/s.</param>
+/// <param name="Latency">Seconds before the first byte.</param>
+/// <param name="EnergyPerByte">J/B, at both ends together.</param>
+internal sealed record LinkProfile(string To, Coefficient Bandwidth, Coefficient Latency, Coefficient EnergyPerByte);
+
 /// <summary>What a model of time, energy and temperature needs to know about a device, each number with its origin.</summary>
 internal sealed record DeviceProfile
 {
@@ -94,6 +101,18 @@ internal sealed record DeviceProfile
 
     /// <summary>In US dollars; <see langword="null"/> where it is not sold alone.</summary>
     public Coefficient? Price { get; init; }
+
+    /// <summary>c0: the share of the memory from which on time grows; <see langword="null"/> where no knee was measured.</summary>
+    public Coefficient? MemoryKnee { get; init; }
+
+    /// <summary>kappa: how fast it grows there.</summary>
+    public Coefficient? MemoryPenalty { get; init; }
+
+    /// <summary>The share of the memory that must stay free; <see langword="null"/>: a tenth.</summary>
+    public Coefficient? MemoryReserve { get; init; }
+
+    /// <summary>Ways to other devices; a device that is not here is not reached.</summary>
+    public IReadOnlyList<LinkProfile> Links { get; init => field = value ?? []; } = [];
 
     /// <summary>Slowest first; the last is the one that the peaks are for.</summary>
     // Generated readers set what a file leaves out to null.
@@ -153,6 +172,12 @@ internal sealed record DeviceProfile
             throw Wrong("peaks.rows", peak.Rows, "must be 1 or more");
         if (Efficiency.Value > 1)
             throw Wrong("efficiency", Efficiency.Value, "must be at most 1, because nothing reads faster than its memory");
+        if (MemoryReserve?.Value >= 1)
+            throw Wrong("memoryReserve", MemoryReserve.Value, "must be below 1, because nothing could be resident");
+        if ((MemoryKnee is null) != (MemoryPenalty is null))
+            throw new ErgonException($"The profile of '{Name}' has one of memoryKnee and memoryPenalty; give both, or neither where no knee was measured.");
+        if (Links.GroupBy(l => l.To).FirstOrDefault(g => g.Count() > 1) is { } twice)
+            throw new ErgonException($"The profile of '{Name}' has links to '{twice.Key}' twice; leave one out.");
         if (LeakagePower.Value > IdlePower.Value)
             throw Wrong("leakagePower", LeakagePower.Value, $"must be at most idlePower, {Text(IdlePower.Value)}, of which it is a part");
         if (IdlePower.Value >= MaxPower.Value)
@@ -190,6 +215,18 @@ internal sealed record DeviceProfile
         yield return ("limitTemperature", LimitTemperature, true);
         if (Price is { } price)
             yield return ("price", price, true);
+        if (MemoryKnee is { } knee)
+            yield return ("memoryKnee", knee, true);
+        if (MemoryPenalty is { } penalty)
+            yield return ("memoryPenalty", penalty, false);
+        if (MemoryReserve is { } reserve)
+            yield return ("memoryReserve", reserve, false);
+        foreach (var link in Links)
+        {
+            yield return ($"links[{link.To}].bandwidth", link.Bandwidth, true);
+            yield return ($"links[{link.To}].latency", link.Latency, false);
+            yield return ($"links[{link.To}].energyPerByte", link.EnergyPerByte, false);
+        }
     }
 
     private ErgonException Wrong(string field, double value, string rule) =>
