@@ -20,6 +20,7 @@ internal static class DevCommand
         CreateProbe(terminal),
         TrialCommand.Create(),
         RandomModelCommand.Create(terminal),
+        CatalogueCheck.Create(terminal),
         FirstToken.CreateVerb(terminal),
     };
 

@@ -1,4 +1,6 @@
+using System.Globalization;
 using Ergon.Devices;
+using Ergon.Devices.Profiles;
 
 namespace Ergon.Cli.Commands;
 
@@ -8,8 +10,14 @@ internal static class DevicesCommand
     public static Verb Create(Terminal terminal)
     {
         var json = Settings.Json();
-        return new Verb("devices", "List the devices that models can run on", "ergon devices", "ergon devices --json") { json }.Does(parsed =>
+        var explain = Settings.Text("--explain", "NAME", "List every coefficient of a device in the catalogue with its origin; 'all' lists the names");
+        return new Verb("devices", "List the devices that models can run on", "ergon devices", "ergon devices --json", "ergon devices --explain \"Raspberry Pi 5\"") { json, explain }.Does(parsed =>
         {
+            if (parsed.GetValue(explain) is { } profile)
+            {
+                Explain(terminal, profile);
+                return Exit.Ok;
+            }
             var devices = DeviceInfo.All();
             if (parsed.GetValue(json))
             {
@@ -22,6 +30,17 @@ internal static class DevicesCommand
             })]);
             return Exit.Ok;
         });
+    }
+
+    private static void Explain(Terminal terminal, string name)
+    {
+        if (name == "all")
+            Columns.Write(terminal.Out, [["NAME", "KIND", "POOL"], .. ProfileCatalogue.All.Select(p => new[] { p.Name, Kind(p.Kind), p.Pool })]);
+        else
+            Columns.Write(terminal.Out, [["COEFFICIENT", "VALUE", "ORIGIN", "SOURCE"], .. ProfileCatalogue.Named(name).Fields().Select(f => new[]
+            {
+                f.Field, f.Value.Value.ToString("G6", CultureInfo.InvariantCulture), f.Value.Origin.ToString(), f.Value.Source,
+            })]);
     }
 
     private static string Kind(DeviceKind kind) => kind switch

@@ -1,0 +1,238 @@
+using System.Globalization;
+using System.Text.Json.Serialization;
+using Ergon.Native;
+
+namespace Ergon.Devices.Profiles;
+
+/// <summary>Where a coefficient comes from.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<Origin>))]
+internal enum Origin
+{
+    /// <summary>By a calibration on this very device.</summary>
+    Measured,
+
+    /// <summary>From a cited datasheet or a cited measurement of others.</summary>
+    Catalogue,
+
+    /// <summary>Computed from other coefficients; the source says how.</summary>
+    Derived,
+
+    /// <summary>Nobody's number: the source gives the reasoning.</summary>
+    Estimate,
+}
+
+/// <summary>A number with its origin.</summary>
+/// <param name="Value">In SI units: W, FLOP/s, B/s, s, B, °C, K/W, J/K.</param>
+/// <param name="Origin">Its kind of origin.</param>
+/// <param name="Source">A citation, or the reasoning.</param>
+internal sealed record Coefficient(double Value, Origin Origin, string Source);
+
+/// <summary>Peak arithmetic in products with weights of a type at a number of rows.</summary>
+/// <param name="Type">The weights' type.</param>
+/// <param name="Rows">Rows of the activations: 1 (vectors) or 512 (matrices).</param>
+/// <param name="Flops">FLOP/s.</param>
+internal sealed record PeakRate(GgmlType Type, int Rows, Coefficient Flops);
+
+/// <summary>A clock that the device can run at.</summary>
+/// <param name="Frequency">In hertz.</param>
+/// <param name="Voltage">In volts.</param>
+/// <param name="Source">Of both.</param>
+internal sealed record ClockLevel(double Frequency, double Voltage, string Source);
+
+/// <summary>The way from a device to another.</summary>
+/// <param name="To">The other profile's name.</param>
+/// <param name="Bandwidth">B/s.</param>
+/// <param name="Latency">Seconds before the first byte.</param>
+/// <param name="EnergyPerByte">J/B, at both ends together.</param>
+internal sealed record LinkProfile(string To, Coefficient Bandwidth, Coefficient Latency, Coefficient EnergyPerByte);
+
+/// <summary>What a model of time, energy and temperature needs to know about a device, each number with its origin.</summary>
+internal sealed record DeviceProfile
+{
+    public required string Name { get; init; }
+    public required DeviceKind Kind { get; init; }
+
+    /// <summary>Devices with the same name of a pool share their memory.</summary>
+    public required string Pool { get; init; }
+
+    /// <summary>FLOP/s by type and rows; a type that is not here counts as the nearest in bits.</summary>
+    public required IReadOnlyList<PeakRate> Peaks { get; init; }
+
+    /// <summary>Memory bandwidth on paper, in bytes per second.</summary>
+    public required Coefficient Bandwidth { get; init; }
+
+    /// <summary>The share of <see cref="Bandwidth"/> that real reading reaches, the only fitted number; 1 where bandwidth was measured.</summary>
+    public required Coefficient Efficiency { get; init; }
+
+    /// <summary>Seconds from one kernel to the next.</summary>
+    public required Coefficient Launch { get; init; }
+
+    /// <summary>Memory that models may take, in bytes.</summary>
+    public required Coefficient Capacity { get; init; }
+
+    /// <summary>Power while nothing runs, leakage at <see cref="ReferenceTemperature"/> included.</summary>
+    public required Coefficient IdlePower { get; init; }
+
+    /// <summary>Power with arithmetic and memory both saturated, at the reference temperature.</summary>
+    public required Coefficient MaxPower { get; init; }
+
+    /// <summary>P_c: what saturated arithmetic adds.</summary>
+    public required Coefficient ComputePower { get; init; }
+
+    /// <summary>P_m: what saturated memory adds.</summary>
+    public required Coefficient MemoryPower { get; init; }
+
+    /// <summary>P_leak at <see cref="ReferenceTemperature"/>.</summary>
+    public required Coefficient LeakagePower { get; init; }
+
+    /// <summary>beta of P_leak(T) = P_leak(T0) exp(beta (T - T0)), per kelvin.</summary>
+    public required Coefficient LeakageGrowth { get; init; }
+
+    public required Coefficient ReferenceTemperature { get; init; }
+
+    /// <summary>R_th, from the silicon to the air, K/W.</summary>
+    public required Coefficient ThermalResistance { get; init; }
+
+    /// <summary>C_th, J/K.</summary>
+    public required Coefficient ThermalCapacitance { get; init; }
+
+    /// <summary>Above this the device throttles.</summary>
+    public required Coefficient LimitTemperature { get; init; }
+
+    /// <summary>In US dollars; <see langword="null"/> where it is not sold alone.</summary>
+    public Coefficient? Price { get; init; }
+
+    /// <summary>c0: the share of the memory from which on time grows; <see langword="null"/> where no knee was measured.</summary>
+    public Coefficient? MemoryKnee { get; init; }
+
+    /// <summary>kappa: how fast it grows there.</summary>
+    public Coefficient? MemoryPenalty { get; init; }
+
+    /// <summary>The share of the memory that must stay free; <see langword="null"/>: a tenth.</summary>
+    public Coefficient? MemoryReserve { get; init; }
+
+    /// <summary>Ways to other devices; a device that is not here is not reached.</summary>
+    public IReadOnlyList<LinkProfile> Links { get; init => field = value ?? []; } = [];
+
+    /// <summary>Slowest first; the last is the one that the peaks are for.</summary>
+    // Generated readers set what a file leaves out to null.
+    public IReadOnlyList<ClockLevel> Clocks { get; init => field = value ?? []; } = [];
+
+    /// <summary>Idle power without leakage, in watts, so that leakage is counted once.</summary>
+    [JsonIgnore]
+    public double StaticPower => IdlePower.Value - LeakagePower.Value;
+
+    /// <summary>Bytes per second that reading reaches.</summary>
+    [JsonIgnore]
+    public double EffectiveBandwidth => Bandwidth.Value * Efficiency.Value;
+
+    /// <summary>FLOP/s for so many rows: between the two measured numbers, linear in the logarithm of the rows (Ergon's own definition).</summary>
+    public double PeakAt(GgmlType type, int rows)
+    {
+        var bits = Bits(type);
+        var own = Peaks.GroupBy(p => p.Type).OrderBy(g => g.Key == type ? 0 : 1).ThenBy(g => Math.Abs(Bits(g.Key) - bits)).First().OrderBy(p => p.Rows).ToArray();
+        var (low, high) = (own[0], own[^1]);
+        if (low == high)
+            return low.Flops.Value;
+        var share = Math.Clamp(Math.Log((double)Math.Max(rows, 1) / low.Rows) / Math.Log((double)high.Rows / low.Rows), 0, 1);
+        return low.Flops.Value + (share * (high.Flops.Value - low.Flops.Value));
+    }
+
+    /// <summary>The profile of some of a processor's cores: arithmetic and its power in proportion, memory as before.</summary>
+    public DeviceProfile WithCores(int used, int all)
+    {
+        var share = (double)used / all;
+        Coefficient Part(Coefficient c) => c with { Value = c.Value * share, Origin = Origin.Derived, Source = $"{used}/{all} of: {c.Source}" };
+        var compute = Part(ComputePower);
+        return this with
+        {
+            Name = $"{Name} ({used} of {all} cores)",
+            Peaks = [.. Peaks.Select(p => p with { Flops = Part(p.Flops) })],
+            ComputePower = compute,
+            MaxPower = MaxPower with { Value = MaxPower.Value - ComputePower.Value + compute.Value, Origin = Origin.Derived },
+        };
+    }
+
+    /// <summary>Refuses numbers that are missing or contradict each other.</summary>
+    /// <exception cref="ErgonException">One sentence: field, value, remedy.</exception>
+    public DeviceProfile Validated()
+    {
+        if (string.IsNullOrWhiteSpace(Name))
+            throw new ErgonException("A device profile has the name '', which must not be empty; name the device.");
+        foreach (var (field, c, least) in Fields())
+        {
+            if (!double.IsFinite(c.Value) || (least ? c.Value <= 0 : c.Value < 0))
+                throw Wrong(field, c.Value, least ? "must be a number above 0" : "must be a number from 0 on");
+            if (string.IsNullOrWhiteSpace(c.Source))
+                throw new ErgonException($"The profile of '{Name}' has no source for {field}; cite one, or say why it is an estimate.");
+        }
+        if (Peaks.Count == 0)
+            throw new ErgonException($"The profile of '{Name}' has no peaks; give FLOP/s for at least one weight type at 1 and at 512 rows.");
+        if (Peaks.FirstOrDefault(p => p.Rows < 1) is { } peak)
+            throw Wrong("peaks.rows", peak.Rows, "must be 1 or more");
+        if (Efficiency.Value > 1)
+            throw Wrong("efficiency", Efficiency.Value, "must be at most 1, because nothing reads faster than its memory");
+        if (MemoryReserve?.Value >= 1)
+            throw Wrong("memoryReserve", MemoryReserve.Value, "must be below 1, because nothing could be resident");
+        if ((MemoryKnee is null) != (MemoryPenalty is null))
+            throw new ErgonException($"The profile of '{Name}' has one of memoryKnee and memoryPenalty; give both, or neither where no knee was measured.");
+        if (Links.GroupBy(l => l.To).FirstOrDefault(g => g.Count() > 1) is { } twice)
+            throw new ErgonException($"The profile of '{Name}' has links to '{twice.Key}' twice; leave one out.");
+        if (LeakagePower.Value > IdlePower.Value)
+            throw Wrong("leakagePower", LeakagePower.Value, $"must be at most idlePower, {Text(IdlePower.Value)}, of which it is a part");
+        if (IdlePower.Value >= MaxPower.Value)
+            throw Wrong("idlePower", IdlePower.Value, $"must be less than maxPower, {Text(MaxPower.Value)}");
+        if (IdlePower.Value + ComputePower.Value + MemoryPower.Value is var sum && Math.Abs(sum - MaxPower.Value) > 0.02 * MaxPower.Value)
+            throw Wrong("maxPower", MaxPower.Value, $"must be idlePower + computePower + memoryPower, {Text(sum)}, within 2 %");
+        if (ReferenceTemperature.Value >= LimitTemperature.Value)
+            throw Wrong("referenceTemperature", ReferenceTemperature.Value, $"must be below limitTemperature, {Text(LimitTemperature.Value)}");
+        for (var i = 0; i < Clocks.Count; i++)
+        {
+            if (!(Clocks[i].Frequency > 0 && Clocks[i].Voltage > 0) || (i > 0 && Clocks[i].Frequency <= Clocks[i - 1].Frequency))
+                throw Wrong($"clocks[{i}].frequency", Clocks[i].Frequency, "must rise from level to level, with a voltage above 0");
+        }
+        return this;
+    }
+
+    /// <summary>Every coefficient by name, and whether it must be above 0.</summary>
+    public IEnumerable<(string Field, Coefficient Value, bool Positive)> Fields()
+    {
+        foreach (var p in Peaks)
+            yield return ($"peaks[{p.Type}, {p.Rows}]", p.Flops, true);
+        yield return ("bandwidth", Bandwidth, true);
+        yield return ("efficiency", Efficiency, true);
+        yield return ("launch", Launch, false);
+        yield return ("capacity", Capacity, true);
+        yield return ("idlePower", IdlePower, true);
+        yield return ("maxPower", MaxPower, true);
+        yield return ("computePower", ComputePower, true);
+        yield return ("memoryPower", MemoryPower, true);
+        yield return ("leakagePower", LeakagePower, false);
+        yield return ("leakageGrowth", LeakageGrowth, false);
+        yield return ("referenceTemperature", ReferenceTemperature, false);
+        yield return ("thermalResistance", ThermalResistance, true);
+        yield return ("thermalCapacitance", ThermalCapacitance, true);
+        yield return ("limitTemperature", LimitTemperature, true);
+        if (Price is { } price)
+            yield return ("price", price, true);
+        if (MemoryKnee is { } knee)
+            yield return ("memoryKnee", knee, true);
+        if (MemoryPenalty is { } penalty)
+            yield return ("memoryPenalty", penalty, false);
+        if (MemoryReserve is { } reserve)
+            yield return ("memoryReserve", reserve, false);
+        foreach (var link in Links)
+        {
+            yield return ($"links[{link.To}].bandwidth", link.Bandwidth, true);
+            yield return ($"links[{link.To}].latency", link.Latency, false);
+            yield return ($"links[{link.To}].energyPerByte", link.EnergyPerByte, false);
+        }
+    }
+
+    private ErgonException Wrong(string field, double value, string rule) =>
+        new($"The profile of '{Name}' has {field} = {Text(value)}, which {rule}; correct it, or calibrate the device anew.");
+
+    private static double Bits(GgmlType type) => 8.0 * type.Traits().BlockBytes / type.Traits().BlockSize;
+
+    private static string Text(double value) => value.ToString("G6", CultureInfo.InvariantCulture);
+}
