@@ -32,7 +32,9 @@ internal sealed partial class CliJson : JsonSerializerContext
         output.WriteLine(JsonSerializer.Serialize(value, (JsonTypeInfo<T>)Readable.GetTypeInfo(typeof(T))!));
 }
 
-internal sealed record RunResult(string Text, string FinishReason, Usage Usage, Timings Timings, IReadOnlyList<string> Devices, string Engine);
+internal sealed record RunResult(string Text, string FinishReason, Usage Usage, Timings Timings, IReadOnlyList<string> Devices, string Engine, EnergyFigures? Energy);
+
+internal sealed record EnergyFigures(double? Joules, double? Watts, double? JoulesPerToken, double? PrefillJoules, double? DecodeJoules, double? IdleJoules, string? Source, string? Quality, string? Reason);
 
 internal sealed record Usage(int PromptTokens, int CompletionTokens);
 

@@ -4,6 +4,7 @@ using Ergon.Cli.Commands;
 using Ergon.Inference;
 using Ergon.Models;
 using Ergon.Models.Store;
+using Ergon.Runtime;
 
 namespace Ergon.Cli;
 
@@ -36,11 +37,12 @@ internal sealed class EngineSettings
     /// <param name="sessions">Sessions at once.</param>
     /// <param name="defaultContext">Positions where the line gives none; null leaves it to the engine.</param>
     /// <param name="cancellation">Stops loading.</param>
-    public ErgonModel Load(ParseResult parsed, Terminal terminal, string? model, int sessions, int? defaultContext, CancellationToken cancellation)
+    /// <param name="monitor">Meters it.</param>
+    public ErgonModel Load(ParseResult parsed, Terminal terminal, string? model, int sessions, int? defaultContext, CancellationToken cancellation, EnergyMonitor? monitor = null)
     {
         var path = ModelStore.OfUser().Resolve(model ?? ModelStore.DefaultModel);
         var engine = parsed.GetValue(Engine) ?? EngineChoice.Auto;
-        var loaded = ErgonModel.Load(path, new ModelOptions
+        var options = new ModelOptions
         {
             Engine = engine,
             TrialCommand = TrialCommand.Line(),
@@ -49,7 +51,8 @@ internal sealed class EngineSettings
             Device = parsed.GetValue(Device),
             KvType = parsed.GetValue(CacheType) ?? KvCacheType.F16,
             MaxSequences = sessions,
-        }, cancellation);
+        };
+        var loaded = monitor?.Load(() => ErgonModel.Load(path, options, cancellation)) ?? ErgonModel.Load(path, options, cancellation);
         if (engine == EngineChoice.Auto && loaded.Engine == EngineChoice.Libllama)
             terminal.Error.WriteLine($"ergon: {What(loaded.Description.ArchitectureName)} is run by libllama as a whole: metered, not cuttable (--engine ergon refuses instead).");
         terminal.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,

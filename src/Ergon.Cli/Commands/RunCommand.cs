@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text;
+using Ergon.Energy;
 using Ergon.Inference;
 using Ergon.Models.Store;
 
@@ -25,6 +26,7 @@ internal static class RunCommand
         var json = Settings.Json();
         var sampling = new SamplingSettings(temperature: 0);
         var engine = new EngineSettings();
+        var receipts = new Receipts();
 
         var verb = new Verb("run", "Answer one prompt",
             "ergon run \"Ada has 17 apples. Ben gives Ada 25 more. How many apples does Ada have now?\"",
@@ -35,6 +37,7 @@ internal static class RunCommand
         { words, file, system, raw, json };
         sampling.AddTo(verb);
         engine.AddTo(verb);
+        receipts.AddTo(verb);
         return verb.Does(async (parsed, cancellation) =>
         {
             var (model, prompt) = Split(parsed.GetValue(words)!, parsed.GetValue(file), terminal);
@@ -42,12 +45,14 @@ internal static class RunCommand
             if (isRaw && parsed.GetValue(system) is not null)
                 throw new ErgonException("--system needs the chat template that --raw leaves out; give one of the two.");
             var options = sampling.Read(parsed);
-            using var loaded = engine.Load(parsed, terminal, model, sessions: 1, defaultContext: null, cancellation);
+            using var monitor = receipts.Monitor(parsed);
+            using var loaded = engine.Load(parsed, terminal, model, sessions: 1, defaultContext: null, cancellation, monitor);
             var tokens = Tokens(loaded, prompt, parsed.GetValue(system), isRaw, terminal);
 
             using var session = loaded.CreateSession();
             var isJson = parsed.GetValue(json);
             var answer = new StringBuilder();
+            var request = monitor?.Begin(session);
             try
             {
                 await foreach (var token in session.GenerateAsync(tokens, options, cancellation))
@@ -62,11 +67,14 @@ internal static class RunCommand
                 // What was said and counted until Ctrl-C is still of use.
             }
             var statistics = session.Statistics!;
+            var receipt = request is null ? null : await monitor!.EndAsync(request, statistics.CompletionTokens);
             if (isJson)
-                CliJson.Write(terminal.Out, Result(answer.ToString(), statistics, loaded));
+                CliJson.Write(terminal.Out, Result(answer.ToString(), statistics, loaded, receipt));
             else if (answer.Length == 0 || answer[^1] != '\n')
                 terminal.Out.WriteLine();
             terminal.Error.WriteLine(Summary(statistics));
+            if (receipt is not null)
+                terminal.Error.WriteLine(Receipts.Line(receipt));
             return statistics.FinishReason == FinishReason.Cancelled ? Exit.Interrupted : Exit.Ok;
         });
     }
@@ -82,11 +90,11 @@ internal static class RunCommand
         _ => "",
     };
 
-    private static RunResult Result(string text, GenerationStatistics s, ErgonModel model) => new(
+    private static RunResult Result(string text, GenerationStatistics s, ErgonModel model, Receipt? receipt) => new(
         text, s.FinishReason.ToString().ToLowerInvariant(),
         new Usage(s.PromptTokens, s.CompletionTokens),
         new Timings(Rounded(model.LoadTime.TotalMilliseconds), Rounded(s.PromptTokensPerSecond), Rounded(s.TokensPerSecond), s.TimeToFirstToken is { } first ? Rounded(first.TotalMilliseconds) : null),
-        model.Devices, EngineSettings.NameOf(model.Engine));
+        model.Devices, EngineSettings.NameOf(model.Engine), receipt is null ? null : Receipts.Json(receipt));
 
     private static double Rounded(double value) => Math.Round(value, 3);
 

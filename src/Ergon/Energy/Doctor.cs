@@ -39,7 +39,7 @@ internal sealed class Doctor(SystemFiles files, CommandRunner run, (Nvml? Librar
         var meters = MeterSurvey.Choose(_sensors).Select(sensor => $"measured:{sensor.Name}").Distinct().ToArray();
         _findings.Add(meters.Length > 0
             ? new Finding("meter", true, $"Energy is {string.Join(" + ", meters)}.", null)
-            : new Finding("meter", false, "No meter can be read: energy is modelled from a profile, and labelled so.", null));
+            : new Finding("meter", false, "No meter can be read, so receipts have no figures.", null));
         foreach (var problem in diagnostics.Problems)
             _findings.Add(new Finding("meter", false, $"{problem.Path}: {problem.Problem}.", null));
         Rapl();

@@ -25,6 +25,9 @@ public sealed class Session : IDisposable
     /// <summary>Counts and times of the last generation; <see langword="null"/> before the first ends, while one runs, and after one failed.</summary>
     public GenerationStatistics? Statistics { get; private set; }
 
+    /// <summary>Its id in the engine.</summary>
+    internal int Sequence => _sequence;
+
     /// <summary>The last prompt and what was generated after it.</summary>
     internal IReadOnlyList<int> Tokens => _tokens;
 

@@ -3,8 +3,10 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using Ergon.Cli;
+using Ergon.Energy;
 using Ergon.Native;
 using Ergon.Tests.Inference;
+using Ergon.Units;
 
 namespace Ergon.Tests.Cli;
 
@@ -161,11 +163,35 @@ public sealed class CommandLineTests : IDisposable
         var run = await RunWithInputAsync("hello", "run", _model, "-", "--raw", "--json", "-n", "5", "--json-schema", """{"type":"boolean"}""");
 
         using var json = JsonDocument.Parse(run.Out);
-        Assert.Equal(["text", "finish_reason", "usage", "timings", "devices", "engine"], json.RootElement.EnumerateObject().Select(p => p.Name));
+        Assert.Equal(["text", "finish_reason", "usage", "timings", "devices", "engine", "energy"], json.RootElement.EnumerateObject().Select(p => p.Name));
         Assert.Equal(["prompt_tokens", "completion_tokens"], json.RootElement.GetProperty("usage").EnumerateObject().Select(p => p.Name));
         Assert.Equal(["load_ms", "prompt_tokens_per_second", "tokens_per_second", "time_to_first_token_ms"], json.RootElement.GetProperty("timings").EnumerateObject().Select(p => p.Name));
         Assert.Contains(json.RootElement.GetProperty("finish_reason").GetString(), (string[])["stop", "length"]);
         Assert.Equal("CPU", json.RootElement.GetProperty("devices")[0].GetString());
+        var energy = json.RootElement.GetProperty("energy");
+        Assert.Equal(["joules", "watts", "joules_per_token", "prefill_joules", "decode_joules", "idle_joules", "source", "quality", "reason"], energy.EnumerateObject().Select(p => p.Name));
+        // Unknown is null with a reason, never 0.
+        Assert.Equal(energy.GetProperty("joules").ValueKind == JsonValueKind.Null, energy.GetProperty("reason").ValueKind == JsonValueKind.String);
+    }
+
+    [Fact]
+    public async Task Run_ends_with_a_receipt_unless_told_not_to()
+    {
+        var with = await RunAsync("run", _model, "--raw", "hello", "-n", "5");
+        Assert.Matches(@"
+5 tokens · (energy unknown: .+|[0-9.]+ J · .+)
+$", with.Error);
+        var without = await RunAsync("run", _model, "--raw", "hello", "-n", "5", "--no-receipt", "--json");
+        Assert.DoesNotContain(" · ", without.Error, StringComparison.Ordinal);
+        using var json = JsonDocument.Parse(without.Out);
+        Assert.Equal(JsonValueKind.Null, json.RootElement.GetProperty("energy").ValueKind);
+    }
+
+    [Fact]
+    public void A_receipt_in_one_line_has_three_figures_that_count_and_its_source()
+    {
+        var receipt = new Receipt(new Joules(12.44), new Joules(2.1), new Joules(9.84), new Joules(0.5), TimeSpan.FromSeconds(1.4), 42, "measured:rapl", EnergyQuality.Counter, null);
+        Assert.Equal("42 tokens · 12.4 J · 0.296 J/token · 8.89 W mean · prefill 2.10 J, decode 9.84 J, idle 0.5 J · measured:rapl (counter)", Receipts.Line(receipt));
     }
 
     [Fact]

@@ -1,0 +1,95 @@
+using Ergon.Energy;
+using Ergon.Inference;
+using Ergon.Native;
+using Ergon.Runtime;
+using Ergon.Tests.Inference;
+using Ergon.Units;
+
+namespace Ergon.Tests.Runtime;
+
+/// <summary>Receipts of real generations, by a meter that draws a known power.</summary>
+public sealed class EnergyMonitorTests : IDisposable
+{
+    private const double Power = 10;
+    private readonly TemporaryFolder _folder = new();
+
+    [Fact]
+    public async Task Receipts_of_sessions_that_share_passes_add_up_to_what_the_meter_measured()
+    {
+        using var monitor = Monitor(Power);
+        using var model = monitor.Load(Load);
+        var receipts = await Task.WhenAll(Enumerable.Range(0, 3).Select(async i =>
+        {
+            using var session = model.CreateSession();
+            var request = monitor.Begin(session);
+            var tokens = await GenerateAsync(session, 40 + i, CancellationToken.None);
+            return await monitor.EndAsync(request, tokens);
+        }));
+
+        var totals = monitor.Totals;
+        Assert.Equal(totals.Total.Value, receipts.Sum(r => r.Energy!.Value.Value) + totals.Unattributed.Value + totals.Loading.Value, 1e-9 * totals.Total.Value);
+        Assert.True(totals.Loading > Joules.Zero);
+        Assert.All(receipts, r =>
+        {
+            Assert.Equal(("modelled:test", EnergyQuality.Modelled), (r.Source, r.Quality));
+            Assert.True(r.Prefill > Joules.Zero && r.Decode > Joules.Zero && r.PerToken > Joules.Zero);
+            Assert.Equal(r.Energy!.Value.Value, r.Prefill!.Value.Value + r.Decode!.Value.Value + r.Idle!.Value.Value, 1e-9);
+            // Nobody is billed more than the meter drew while they were there.
+            Assert.InRange(r.Energy.Value.Value, 0, Power * r.Elapsed.TotalSeconds * 1.001);
+        });
+        // Three that share each pass share its draw.
+        Assert.InRange(receipts.Max(r => r.Energy!.Value.Value), 0, 0.8 * receipts.Sum(r => r.Energy!.Value.Value));
+    }
+
+    [Fact]
+    public async Task A_cancelled_answer_is_billed_once_for_what_was_done()
+    {
+        using var monitor = Monitor(Power);
+        using var model = monitor.Load(Load);
+        using var session = model.CreateSession();
+        using var stop = new CancellationTokenSource();
+        var request = monitor.Begin(session);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
+        {
+            await foreach (var token in session.GenerateAsync(Prompt, new GenerationOptions { IgnoreEndOfGeneration = true }, stop.Token))
+                await stop.CancelAsync();
+        });
+        var receipt = await monitor.EndAsync(request, session.Statistics!.CompletionTokens);
+        Assert.True(receipt.Energy > Joules.Zero);
+        var again = monitor.Begin(session);
+        var tokens = await GenerateAsync(session, 5, CancellationToken.None);
+        var next = await monitor.EndAsync(again, tokens);
+        var totals = monitor.Totals;
+        Assert.Equal(totals.Total.Value, (receipt.Energy!.Value + next.Energy!.Value + totals.Unattributed + totals.Loading).Value, 1e-9 * totals.Total.Value);
+    }
+
+    [Fact]
+    public async Task Without_a_meter_a_receipt_is_unknown_and_says_why()
+    {
+        using var monitor = new EnergyMonitor(new MeterSet([], TimeProvider.System), TimeProvider.System);
+        using var model = monitor.Load(Load);
+        using var session = model.CreateSession();
+        var request = monitor.Begin(session);
+        var receipt = await monitor.EndAsync(request, await GenerateAsync(session, 5, CancellationToken.None));
+        Assert.Equal((null, null, null, null, null), (receipt.Energy, receipt.Prefill, receipt.Power, receipt.PerToken, receipt.Source));
+        Assert.Contains("ergon doctor", receipt.Reason, StringComparison.Ordinal);
+        Assert.Equal(5, receipt.Tokens);
+    }
+
+    private static EnergyMonitor Monitor(double watts) =>
+        new(new MeterSet([new ModelledMeter("package-0", EnergyDomain.Package, "test", new Watts(watts), TimeProvider.System)], TimeProvider.System), TimeProvider.System);
+
+    private static int[] Prompt { get; } = [.. Enumerable.Range(3, 100)];
+
+    private ErgonModel Load() => ErgonModel.Load(new RandomModel("llama", GgmlType.F32).Write(_folder.Path), new ModelOptions { Threads = 1, ContextLength = 512, MaxSequences = 3 });
+
+    private static async Task<int> GenerateAsync(Session session, int count, CancellationToken cancellation)
+    {
+        var tokens = 0;
+        await foreach (var token in session.GenerateAsync(Prompt, new GenerationOptions { MaxTokens = count, IgnoreEndOfGeneration = true }, cancellation))
+            tokens += token.Id >= 0 ? 1 : 0;
+        return tokens;
+    }
+
+    public void Dispose() => _folder.Dispose();
+}
