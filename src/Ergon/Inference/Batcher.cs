@@ -60,14 +60,21 @@ internal sealed class Batcher : IDisposable
 
     /// <summary>Starts a generation, whose tokens appear in its channel.</summary>
     /// <exception cref="ObjectDisposedException">The engine is gone.</exception>
-    public void Start(Generation generation) => _thread.Post(engine =>
+    public void Start(Generation generation)
+    {
+        _thread.Post(engine => Enter(engine, generation));
+        // Where nothing runs, because somebody holds the cache, nobody else would notice.
+        generation.Cancellation.Register(() => TryPost(static _ => { }));
+    }
+
+    private void Enter(IEngine engine, Generation generation)
     {
         _waiting.Add(generation);
         // Now and not before: until it waits here, its sequence may be made to forget.
         generation.Reuse(engine.Cells.Truncate(generation.Sequence, Math.Min(generation.Reusable, engine.Cells.Length(generation.Sequence))));
         // One that is resumed may have had its last token.
         generation.EndIfComplete();
-    });
+    }
 
     private bool Work()
     {

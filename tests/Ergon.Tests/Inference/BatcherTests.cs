@@ -123,7 +123,7 @@ public sealed class BatcherTests : IDisposable
     [Fact]
     public async Task A_restore_makes_sessions_that_rest_forget_and_a_generation_waits_for_what_is_held()
     {
-        var model = Load(1024, 3, 1024);
+        var model = Load(1024, 4, 1024);
         var other = Load(1024, 1, 1024);
         using var origin = other.CreateSession();
         await Run(origin, Prompt(600, 1), 1);
@@ -140,6 +140,13 @@ public sealed class BatcherTests : IDisposable
         var answer = Run(running, Prompt(300, 3), 200);
         await Task.Delay(300);
         Assert.False(answer.IsCompleted);
+        // Nothing runs, and yet cancelling is heard.
+        using var given = model.CreateSession();
+        using var stop = new CancellationTokenSource();
+        var unwanted = Run(given, Prompt(300, 4), 5, stop.Token);
+        await Task.Delay(50);
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => unwanted.WaitAsync(TimeSpan.FromSeconds(20)));
         source.Go.SetResult();
         using var restored = await restoring;
         Assert.Equal(200, (await answer).Length);
