@@ -55,6 +55,7 @@ internal static unsafe partial class Ggml
     [LibraryImport(Base)] internal static partial long ggml_blck_size(int type);
     [LibraryImport(Base)] internal static partial nint ggml_type_name(int type);
     [LibraryImport(Base)] internal static partial nuint ggml_nbytes(nint tensor);
+    [LibraryImport(Base)] internal static partial byte ggml_is_contiguous(nint tensor);
     [LibraryImport(Base)] internal static partial nint ggml_op_desc(nint tensor);
     [LibraryImport(Base)] internal static partial nint ggml_new_tensor_1d(nint ctx, int type, long ne0);
     [LibraryImport(Base)] internal static partial nint ggml_new_tensor_2d(nint ctx, int type, long ne0, long ne1);

@@ -17,6 +17,9 @@ internal readonly unsafe struct Tensor(nint handle)
 
     public GgmlType Type => (GgmlType)Pointer->type;
 
+    /// <summary>Whether its elements follow each other without gaps, in the order of its dimensions.</summary>
+    public bool IsContiguous => Ggml.ggml_is_contiguous(Handle) != 0;
+
     public long Bytes => (long)Ggml.ggml_nbytes(Handle);
 
     public string Name

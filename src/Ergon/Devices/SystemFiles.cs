@@ -22,24 +22,10 @@ internal sealed class SystemFiles(string root = "/")
 
     public FileText Read(string path)
     {
-        try
-        {
-            // The device tree's texts end with a NUL.
-            return new FileText(File.ReadAllText(Full(path)).Trim().TrimEnd('\0'), null);
-        }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
-        {
-            return new FileText(null, Missing);
-        }
-        catch (UnauthorizedAccessException)
-        {
-            return new FileText(null, Denied);
-        }
-        catch (IOException e)
-        {
-            // A driver that is asleep or gone answers EAGAIN, ENODATA, EIO.
-            return new FileText(null, e.Message);
-        }
+        var text = "";
+        // The device tree's texts end with a NUL.
+        var fault = Fault(() => text = File.ReadAllText(Full(path)).Trim().TrimEnd('\0'));
+        return new FileText(fault is null ? text : null, fault);
     }
 
     /// <summary>A whole number, as the kernel writes them.</summary>
@@ -53,37 +39,23 @@ internal sealed class SystemFiles(string root = "/")
 
     /// <summary>Writes a value as the shell's <c>echo</c> would.</summary>
     /// <returns>Why it could not; <see langword="null"/> when it could.</returns>
-    public string? Write(string path, string value)
+    public string? Write(string path, string value) => Fault(() =>
     {
-        try
-        {
-            // sysfs takes a value in one write, and creates no file.
-            using var file = new FileStream(Full(path), FileMode.Truncate, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
-            file.Write(System.Text.Encoding.ASCII.GetBytes(value + "\n"));
-            return null;
-        }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
-        {
-            return Missing;
-        }
-        catch (UnauthorizedAccessException)
-        {
-            return Denied;
-        }
-        catch (IOException e)
-        {
-            return e.Message;
-        }
-    }
+        // sysfs takes a value in one write, and creates no file.
+        using var file = new FileStream(Full(path), FileMode.Truncate, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
+        file.Write(System.Text.Encoding.ASCII.GetBytes(value + "\n"));
+    });
 
     /// <summary>Whether a file could be written; nothing is.</summary>
     /// <returns>Why it could not; <see langword="null"/> when it could.</returns>
-    public string? TryOpenForWriting(string path)
+    // The kernel checks rights when a file is opened and acts only when something is written.
+    public string? TryOpenForWriting(string path) => Fault(() => new FileStream(Full(path), FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0).Dispose());
+
+    private static string? Fault(Action access)
     {
         try
         {
-            // The kernel checks rights when a file is opened and acts only when something is written.
-            using var file = new FileStream(Full(path), FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0);
+            access();
             return null;
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
@@ -96,6 +68,7 @@ internal sealed class SystemFiles(string root = "/")
         }
         catch (IOException e)
         {
+            // A driver that is asleep or gone answers EAGAIN, ENODATA, EIO.
             return e.Message;
         }
     }

@@ -32,6 +32,7 @@ internal sealed class Engine : IEngine
     private readonly Pass _pass;
     private readonly SegmentReport[] _reports;
     private readonly RowCheck _check;
+    private readonly Dictionary<int, CacheTensor[]> _cacheTensors = []; // by tier, once asked for
     private float[] _result = [];
     private int _resultLength, _reported;
 
@@ -131,17 +132,15 @@ internal sealed class Engine : IEngine
         var runs = 0;
         try
         {
-            for (int i = 0, end; i < rows.Length; i = end)
+            for (int i = 0, count; i < rows.Length; i += count)
             {
                 var sequence = rows[i].Sequence;
-                for (end = i + 1; end < rows.Length && rows[end].Sequence == sequence; end++)
-                {
-                }
+                count = Runs.Length(rows[i..]);
                 before[runs] = (sequence, Cells.Length(sequence));
-                if (Model.Rope is null && before[runs].Length + end - i > Model.TrainingContext)
+                if (Model.Rope is null && before[runs].Length + count > Model.TrainingContext)
                     throw new ErgonException($"The model has {Model.TrainingContext} learned positions and cannot go beyond them.");
                 runs++;
-                Cells.TryAppend(sequence, end - i);
+                Cells.TryAppend(sequence, count);
             }
             logits = Compute(rows);
             return true;
@@ -160,15 +159,11 @@ internal sealed class Engine : IEngine
     /// </summary>
     public void Discard(int sequence)
     {
-        var cells = Cells.Full.Cells(sequence);
-        for (int i = 0, run; i < cells.Length; i += run)
+        int[] own = [.. Cells.Full.Cells(sequence).ToArray().Where(Cells.Full.IsOwn)];
+        for (int i = 0, run; i < own.Length; i += run)
         {
-            run = 1;
-            if (!Cells.Full.IsOwn(cells[i]))
-                continue;
-            while (i + run < cells.Length && cells[i + run] == cells[i] + run && Cells.Full.IsOwn(cells[i + run]))
-                run++;
-            Overwrite(CacheKind.Full, (cells[i], run));
+            run = Runs.Length(own.AsSpan(i));
+            Overwrite(CacheKind.Full, (own[i], run));
         }
         if (Cells.Windowed is { } windowed)
             Overwrite(CacheKind.Windowed, windowed.Region(sequence));
@@ -209,15 +204,17 @@ internal sealed class Engine : IEngine
     // What is kept of each position, in the model's order, and where.
     private CacheTensor[] CellTensors(int tier)
     {
+        if (_cacheTensors.TryGetValue(tier, out var known))
+            return known;
         var tensors = new List<CacheTensor>();
         for (var layer = 0; layer < Model.LayerCount; layer++)
         {
             var keeps = Model.Layers.HasConvolution(layer) ? Model.Layers.ConvolutionLength : Model.Layers.HasWindow(layer) ? Model.Layers.Window : int.MaxValue;
-            var segment = _lanes.First(l => l.Tier is null || l.Tier == tier ? l.Segment.CacheOf(layer) is not null : false).Segment;
+            var segment = _lanes.First(l => (l.Tier is null || l.Tier == tier) && l.Segment.CacheOf(layer) is not null).Segment;
             var cache = segment.CacheOf(layer)!.Value;
             tensors.AddRange(cache.Tensors.Select(t => new CacheTensor(t, segment, cache.Kind, keeps)));
         }
-        return [.. tensors];
+        return _cacheTensors[tier] = [.. tensors];
     }
 
     /// <inheritdoc/>

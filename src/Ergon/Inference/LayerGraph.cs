@@ -278,7 +278,7 @@ internal sealed partial class LayerGraph : IDisposable
         if (matrix.IsNull)
             return x;
         var n = matrix.Ne(0);
-        var flat = Graph.Contiguous(x);
+        var flat = x.IsContiguous ? x : Graph.Contiguous(x);
         var turned = Graph.HadamardMatMul(matrix, Graph.Reshape(flat, n, x.Ne(0) * x.Ne(1) * x.Ne(2) / n));
         return Graph.Reshape(turned, x.Ne(0), x.Ne(1), x.Ne(2));
     }

@@ -183,16 +183,13 @@ internal sealed class Pass
     private void FindRuns(ReadOnlySpan<PassRow> rows, KvCache cache, int? tier)
     {
         _runs.Clear();
-        for (int first = 0, end; first < rows.Length; first = end)
+        for (int first = 0, count; first < rows.Length; first += count)
         {
             var sequence = rows[first].Sequence;
-            end = first + 1;
-            while (end < rows.Length && rows[end].Sequence == sequence)
-                end++;
+            count = Runs.Length(rows[first..]);
             if (tier is not null && cache.Full.Tier(sequence) != tier)
                 continue;
             var of = cache.Full.Cells(sequence);
-            var count = end - first;
             var reached = Math.Max(0, of.Length - count + 1 - _window);
             var windowed = _window == 0 ? default : cache.Windowed is { } sliding ? (sliding.CellOf(sequence, reached), sliding.CellOf(sequence, of.Length))
                 : Stretch(of[reached..]);

@@ -26,7 +26,8 @@ internal sealed class Segment : IDisposable
     private readonly bool[][] _clearedPages = new bool[(int)CacheKind.History + 1][];
     private readonly KvCacheShape _cells;
     private readonly (int Full, int Windowed) _attentionLayers;
-    private readonly (long Full, long Windowed, long History) _cellBytes; // of all layers of a kind
+    private readonly long _attentionCellBytes; // of one layer; all are alike
+    private readonly long _historyCellBytes; // of all layers
     private readonly LayerGraph _lowering;
     private readonly GraphAllocator _allocator;
     private int[] _shape = [];
@@ -62,11 +63,11 @@ internal sealed class Segment : IDisposable
                 _cache.Add(layer, cache);
                 var cell = cache.Tensors.Sum(t => t.Nb(1));
                 if (!cache.History.IsNull)
-                    _cellBytes.History += cell;
+                    _historyCellBytes += cell;
                 else if (model.Layers.HasWindow(layer))
-                    (_attentionLayers.Windowed, _cellBytes.Windowed) = (_attentionLayers.Windowed + 1, _cellBytes.Windowed + cell);
+                    (_attentionLayers.Windowed, _attentionCellBytes) = (_attentionLayers.Windowed + 1, cell);
                 else
-                    (_attentionLayers.Full, _cellBytes.Full) = (_attentionLayers.Full + 1, _cellBytes.Full + cell);
+                    (_attentionLayers.Full, _attentionCellBytes) = (_attentionLayers.Full + 1, cell);
             }
             _cacheBuffer = _cacheArena.Allocate(backend.Device.BufferType, bytes);
             if (backend.Device.BufferType.IsHost)
@@ -130,7 +131,7 @@ internal sealed class Segment : IDisposable
     // After the last layer a row of a value is an output, before that a row of the pass.
     private ReadOnlySpan<int> Chosen(Pass pass, bool atEnd)
     {
-        var head = Stage.Count(_model.LayerCount) - 1;
+        var head = Stage.OfLayer(_model.LayerCount);
         return (atEnd ? Stages.End : Stages.First) == head ? pass.OutputIndices.AsSpan(0, pass.Outputs) : pass.RowIndices.AsSpan(0, pass.Rows);
     }
 
@@ -155,11 +156,7 @@ internal sealed class Segment : IDisposable
     public void Overwrite(CacheKind kind, int cell, int count)
     {
         var zeros = new byte[CopyBytes];
-        foreach (var tensor in Tensors(kind))
-        {
-            for (var i = 0; i < count; i++)
-                tensor.Set<byte>(zeros.AsSpan(0, (int)tensor.Nb(1)), (cell + i) * tensor.Nb(1));
-        }
+        ForParts(kind, count, (tensor, i, bytes) => tensor.Set<byte>(zeros.AsSpan(0, bytes), (cell + i) * tensor.Nb(1)));
     }
 
     /// <summary>Copies cells of layers of a kind to others, which may overlap them.</summary>
@@ -168,23 +165,28 @@ internal sealed class Segment : IDisposable
         Clear(kind, from, count);
         Clear(kind, to, count);
         var buffer = ArrayPool<byte>.Shared.Rent(CopyBytes);
-        foreach (var tensor in Tensors(kind))
+        ForParts(kind, count, (tensor, i, bytes) =>
         {
-            var cell = tensor.Nb(1);
-            var most = Math.Max(1, CopyBytes / (int)cell);
-            // Upwards: cells that are copied over themselves go down.
-            for (int i = 0, part; i < count; i += part)
-            {
-                part = Math.Min(most, count - i);
-                var rows = buffer.AsSpan(0, part * (int)cell);
-                tensor.Get(rows, (from + i) * cell);
-                tensor.Set<byte>(rows, (to + i) * cell);
-            }
-        }
+            tensor.Get(buffer.AsSpan(0, bytes), (from + i) * tensor.Nb(1));
+            tensor.Set<byte>(buffer.AsSpan(0, bytes), (to + i) * tensor.Nb(1));
+        });
         ArrayPool<byte>.Shared.Return(buffer);
     }
 
-    private IEnumerable<Tensor> Tensors(CacheKind kind) => _cache.Values.Where(c => c.Kind == kind).SelectMany(c => c.Tensors);
+    // So many cells of each tensor of a kind, in parts: the first of a part and its bytes. Upwards, because cells that
+    // are copied over themselves go down.
+    private void ForParts(CacheKind kind, int count, Action<Tensor, int, int> action)
+    {
+        foreach (var tensor in _cache.Values.Where(c => c.Kind == kind).SelectMany(c => c.Tensors))
+        {
+            var rowBytes = (int)tensor.Nb(1);
+            for (int i = 0, part; i < count; i += part)
+            {
+                part = Math.Min(CopyBytes / rowBytes, count - i);
+                action(tensor, i, part * rowBytes);
+            }
+        }
+    }
 
     private void Clear(Pass pass)
     {
@@ -251,9 +253,8 @@ internal sealed class Segment : IDisposable
     private double CacheBytes(Pass pass)
     {
         var (full, windowed) = LayersThatAttend(pass);
-        double attentionBytes = _attentionLayers == default ? 0 : (_cellBytes.Full + _cellBytes.Windowed) / (_attentionLayers.Full + _attentionLayers.Windowed);
-        return (attentionBytes * ((full * (double)pass.Full.Distinct) + (windowed * (double)pass.Windowed.Distinct)))
-            + ((_cellBytes.Full + _cellBytes.Windowed + ((double)_cellBytes.History * (_model.Layers.ConvolutionLength + 1))) * pass.Rows);
+        double read = (full * (double)pass.Full.Distinct) + (windowed * (double)pass.Windowed.Distinct), written = (_attentionLayers.Full + _attentionLayers.Windowed) * (double)pass.Rows;
+        return (_attentionCellBytes * (read + written)) + ((double)_historyCellBytes * (_model.Layers.ConvolutionLength + 1) * pass.Rows);
     }
 
     private long TransferBytes(Pass pass)

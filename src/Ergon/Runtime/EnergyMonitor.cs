@@ -112,10 +112,11 @@ public sealed class EnergyMonitor : IDisposable
         var began = _time.GetTimestamp();
         while (true)
         {
+            // Here: some meters start a program, and meanwhile passes go on.
+            _meters.ReadAll();
             // Between two passes no pass is unbooked.
             var receipt = await (_model ?? throw new InvalidOperationException("No model is metered.")).InvokeAsync(_ =>
             {
-                _meters.ReadAll();
                 _ledger.Settle(_time.GetTimestamp());
                 return _ledger.TryTake(request.Id);
             }).ConfigureAwait(false);
@@ -130,10 +131,10 @@ public sealed class EnergyMonitor : IDisposable
     // On the engine's thread, as a pass ends.
     private void Book(PassReport pass)
     {
+        var rows = (double)pass.Parts.Sum(p => p.Rows);
         foreach (var segment in pass.Segments)
         {
             double arithmetic = segment.Flops * JoulesPerFlop, memory = segment.MemoryBytes * JoulesPerByte;
-            var rows = (double)pass.Parts.Sum(p => p.Rows);
             // Arithmetic goes by rows; the weights are read once for all, so that is shared by heads. What no request
             // asked for has a share as well, which is nobody's.
             PassShare[] shares =
