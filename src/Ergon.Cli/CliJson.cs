@@ -59,7 +59,9 @@ internal sealed record EmbeddingList(IReadOnlyList<float[]> Embeddings, int Dime
 
 internal sealed record DeviceList(IReadOnlyList<ListedDevice> Devices);
 
-internal sealed record ListedDevice(string Name, string Kind, string Description, string Backend, long? FreeBytes, long? TotalBytes);
+internal sealed record ListedDevice(
+    string Name, string Kind, string Description, string Backend, long? FreeBytes, long? TotalBytes, string Profile, bool Calibrated, double BytesPerSecond, double FlopsOneRow, double FlopsManyRows,
+    double? Celsius, double? Watts, string? Meter, IReadOnlyList<string> Knobs);
 
 internal sealed record NativeList(string LlamaCpp, string Package, string Platform, string Folder, IReadOnlyList<ListedFlavour> Flavours);
 

@@ -23,7 +23,7 @@ internal sealed class Receipts
             return $"{tokens} · energy unknown: {receipt.Reason}";
         var perToken = receipt.PerToken is { } each ? $" · {Figure(each.Value)} J/token" : "";
         var power = receipt.Power is { } watts ? $" · {Figure(watts.Value)} W mean" : "";
-        return $"{tokens} · {Figure(energy.Value)} J{perToken}{power} · prefill {Figure(receipt.Prefill!.Value.Value)} J, decode {Figure(receipt.Decode!.Value.Value)} J, idle {Figure(receipt.Idle!.Value.Value)} J · {receipt.Source} ({Quality(receipt)})";
+        return $"{tokens} · {Figure(energy.Value)} J{perToken}{power} · prefill {Figure(receipt.Prefill!.Value.Value)} J, decode {Figure(receipt.Decode!.Value.Value)} J, idle {Figure(receipt.Idle!.Value.Value)} J · {receipt.Source} ({receipt.Reason ?? Quality(receipt)})";
     }
 
     /// <summary>The same for <c>--json</c>; unknown is null, never 0.</summary>

@@ -1,4 +1,6 @@
 using Ergon.Devices.Profiles;
+using Ergon.Models;
+using Ergon.Native;
 using Ergon.Units;
 
 namespace Ergon.Cost;
@@ -33,13 +35,26 @@ internal static class EnergyModel
     public static StageDraw Draw(DeviceProfile device, StageCost stage, int? clock = null, double slowdown = 1)
     {
         var (f, v) = clock is { } c && device.Clocks.Count > 0 ? (device.Clocks[c].Frequency / device.Clocks[^1].Frequency, device.Clocks[c].Voltage / device.Clocks[^1].Voltage) : (1, 1);
-        double peak = device.PeakAt(stage.Type, stage.Rows) * f, bandwidth = device.EffectiveBandwidth;
+        double peak = device.PeakAt(stage.Type, stage.Rows, stage.Stage.Kind == StageKind.Attention) * f, bandwidth = device.EffectiveBandwidth;
         var time = (Math.Max(stage.Flops / peak, stage.Traffic / bandwidth) * slowdown) + (device.Launch.Value * stage.Operations);
         if (time == 0)
             return default;
         var power = (device.ComputePower.Value * stage.Flops / (time * peak) * f * v * v) + (device.MemoryPower.Value * stage.Traffic / (time * bandwidth));
         return new StageDraw(new Seconds(time), Dasi(stage.Flops, stage.Traffic, peak, bandwidth), new Watts(power));
     }
+
+    /// <summary>
+    /// What work that was seen took beyond idling: E = P_c min(t, F/pi) + P_m min(t, Q/b), the dynamic power of a stage over the time
+    /// that it really took. Nothing is busy for longer than that time. Ergon's own definition.
+    /// </summary>
+    /// <param name="device">Its profile.</param>
+    /// <param name="type">The weights' type.</param>
+    /// <param name="rows">Rows of the pass.</param>
+    /// <param name="flops">F.</param>
+    /// <param name="bytes">Q.</param>
+    /// <param name="time">t.</param>
+    public static Joules Observed(DeviceProfile device, GgmlType type, int rows, double flops, double bytes, Seconds time) => new(
+        (device.ComputePower.Value * Math.Min(time.Value, flops / device.PeakAt(type, rows))) + (device.MemoryPower.Value * Math.Min(time.Value, bytes / device.EffectiveBandwidth)));
 
     /// <summary>P_leak(T) = P_leak(T0) exp(beta (T - T0)). Ergon's own definition.</summary>
     public static Watts Leakage(DeviceProfile device, Celsius temperature) =>

@@ -36,6 +36,8 @@ public sealed record DeviceInfo(string Name, DeviceKind Kind, string Description
         var (free, total) = (FreeBytes(device), device.Memory().Total);
         var kind = device.Kind switch
         {
+            // A card only by name: the processor computes it.
+            NativeDeviceKind.Gpu when IsSoftware(device.Description) => DeviceKind.IntegratedGpu,
             NativeDeviceKind.Cpu => DeviceKind.Cpu,
             NativeDeviceKind.Gpu => DeviceKind.Gpu,
             NativeDeviceKind.IntegratedGpu => DeviceKind.IntegratedGpu,
@@ -43,6 +45,9 @@ public sealed record DeviceInfo(string Name, DeviceKind Kind, string Description
         };
         return new DeviceInfo(device.Name, kind, device.Description, device.Backend, free > 0 ? free : null, total > 0 ? total : null);
     }
+
+    /// <summary>Whether a graphics device is the processor's own work (Mesa's llvmpipe).</summary>
+    internal static bool IsSoftware(string description) => description.Contains("llvmpipe", StringComparison.Ordinal);
 
     // ggml calls all of the computer's memory free.
     internal static long FreeBytes(NativeDevice device) => device.Kind == NativeDeviceKind.Cpu ? SystemMemory.Available() : device.Memory().Free;

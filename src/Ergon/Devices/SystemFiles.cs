@@ -18,6 +18,13 @@ internal sealed class SystemFiles(string root = "/")
     /// <summary>The whole path, as a message shows it.</summary>
     public string Full(string path) => Path.Combine(root, path);
 
+    /// <summary>What the board calls itself, such as <c>Raspberry Pi 5 Model B Rev 1.0</c>; empty where no device tree says it.</summary>
+    public string BoardModel => Read("proc/device-tree/model").Text ?? Read("sys/firmware/devicetree/base/model").Text ?? "";
+
+    /// <summary>What the processor calls itself; empty where the kernel does not tell.</summary>
+    // "model name      : AMD EPYC"
+    public string ProcessorName => (Read("proc/cpuinfo").Text ?? "").Split('\n').FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':', 2)[1].Trim() ?? "";
+
     public bool Exists(string path) => File.Exists(Full(path)) || Directory.Exists(Full(path));
 
     public FileText Read(string path)

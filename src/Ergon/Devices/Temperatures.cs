@@ -36,6 +36,14 @@ internal static class Temperatures
         return all;
     }
 
+    /// <summary>The hottest sensor of a kind of device: of the card, or of the processor and what is on it; <see langword="null"/> where none can be read.</summary>
+    public static Celsius? Of(DeviceKind device, IReadOnlyList<Temperature> all)
+    {
+        string[] names = device == DeviceKind.Gpu ? ["nvml", "amdgpu", "xe", "i915"] : ["cpu", "soc", "x86_pkg", "k10temp", "coretemp", "acpitz"];
+        // The first names are the better ones: a zone of ACPI's serves where nothing else is.
+        return names.Select(name => all.Where(t => t.Name.Contains(name, StringComparison.OrdinalIgnoreCase) && t.Value is not null).Select(t => t.Value).OrderByDescending(t => t!.Value.Value).FirstOrDefault()).FirstOrDefault(t => t is not null);
+    }
+
     private static Temperature OfFile(SystemFiles files, string name, string path)
     {
         var (value, fault) = files.ReadNumber(path);

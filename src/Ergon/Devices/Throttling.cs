@@ -32,7 +32,7 @@ internal static class Throttling
     public static IReadOnlyList<Throttle> Read(SystemFiles files, CommandRunner? run, Nvml? nvml, bool isBusy)
     {
         var all = files.Glob("sys/devices/system/cpu/cpufreq/policy*").Select(policy => OfPolicy(files, policy, isBusy)).ToList();
-        if (run is not null && (files.Read("proc/device-tree/model").Text ?? "").StartsWith("Raspberry Pi", StringComparison.Ordinal))
+        if (run is not null && files.BoardModel.StartsWith("Raspberry Pi", StringComparison.Ordinal))
             all.Add(OfFirmware(run("vcgencmd", "get_throttled")));
         foreach (var gpu in nvml?.Devices ?? [])
             all.Add(OfGpu($"gpu-{gpu.Index}", gpu.ClockMegahertz().Value, gpu.MaxClockMegahertz().Value, gpu.ClocksEventReasons()));

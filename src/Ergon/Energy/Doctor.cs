@@ -39,7 +39,7 @@ internal sealed class Doctor(SystemFiles files, CommandRunner run, (Nvml? Librar
         var meters = MeterSurvey.Choose(_sensors).Select(sensor => $"measured:{sensor.Name}").Distinct().ToArray();
         _findings.Add(meters.Length > 0
             ? new Finding("meter", true, $"Energy is {string.Join(" + ", meters)}.", null)
-            : new Finding("meter", false, "No meter can be read, so receipts have no figures.", null));
+            : new Finding("meter", false, "No meter can be read, so receipts are modelled from what is known of the device ('ergon devices --explain').", null));
         foreach (var problem in diagnostics.Problems)
             _findings.Add(new Finding("meter", false, $"{problem.Path}: {problem.Problem}.", null));
         Rapl();
@@ -81,7 +81,7 @@ internal sealed class Doctor(SystemFiles files, CommandRunner run, (Nvml? Librar
 
     private void Jetson()
     {
-        if (!Model().Contains("Jetson", StringComparison.Ordinal))
+        if (!files.BoardModel.Contains("Jetson", StringComparison.Ordinal))
             return;
         var sensor = _sensors.FirstOrDefault(s => s.Sensor.Name == "ina3221");
         if (sensor is { Works: true })
@@ -178,8 +178,6 @@ internal sealed class Doctor(SystemFiles files, CommandRunner run, (Nvml? Librar
             ? new Finding(subject, true, $"{user} may use {what}.", null)
             : new Finding(subject, false, $"{user} is not in the group {string.Join(" and ", missing)}, which {what} wants.", $"sudo usermod -aG {string.Join(',', missing)} {user}   # then log in again"));
     }
-
-    private string Model() => files.Read("proc/device-tree/model").Text ?? files.Read("sys/firmware/devicetree/base/model").Text ?? "";
 
     // %p is the device's path below /sys. A rule holds after a restart, when the kernel makes the files anew.
     private string Rule(string name, string subsystem, string match, string mode, IReadOnlyList<string> attributes)

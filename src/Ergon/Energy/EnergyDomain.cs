@@ -1,3 +1,5 @@
+using Ergon.Devices;
+
 namespace Ergon.Energy;
 
 /// <summary>What part of a machine a figure covers.</summary>
@@ -14,6 +16,14 @@ public enum EnergyDomain
 
     /// <summary>All that the board's supply feeds: processor, GPU, memory and the rest.</summary>
     Board,
+}
+
+/// <summary>What the domains are to devices.</summary>
+internal static class EnergyDomains
+{
+    /// <summary>Whether what a device draws is in a domain's figure. All but cards is the processor's supply.</summary>
+    public static bool Shows(this EnergyDomain domain, DeviceKind device) =>
+        domain == EnergyDomain.Board || (domain == EnergyDomain.Gpu) == (device == DeviceKind.Gpu);
 }
 
 /// <summary>How a figure came about, the most trustworthy first.</summary>

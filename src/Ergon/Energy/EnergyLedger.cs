@@ -35,11 +35,18 @@ internal sealed class EnergyLedger
     private Sum _unattributed, _loading, _billed, _total;
 
     /// <param name="time">The clock whose timestamps all calls use.</param>
-    /// <param name="idle">Each metered device's draw without work; all of a device that is not named counts as work.</param>
+    /// <param name="idle">Each metered device's draw without work, as far as it is known; see <see cref="SetIdle"/>.</param>
     public EnergyLedger(TimeProvider time, IReadOnlyDictionary<string, Watts> idle)
     {
         _time = time;
         foreach (var (device, power) in idle)
+            SetIdle(device, power);
+    }
+
+    /// <summary>Says what a metered device draws without work; until then all that it draws while a pass runs is the pass's.</summary>
+    public void SetIdle(string device, Watts power)
+    {
+        lock (_gate)
             Book(device).Idle = power;
     }
 

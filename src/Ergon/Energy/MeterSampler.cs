@@ -11,7 +11,7 @@ internal sealed class MeterSampler : IDisposable
     private readonly MeterSet _meters;
     private readonly TimeProvider _time;
     private readonly TimeSpan? _interval;
-    private readonly long[] _due;
+    private readonly Dictionary<IEnergyMeter, long> _due = [];
     private readonly ManualResetEventSlim _stop = new();
     private Thread? _thread;
     private long _cpuTicks = -1;
@@ -24,8 +24,6 @@ internal sealed class MeterSampler : IDisposable
         if (interval <= TimeSpan.Zero)
             throw new ErgonException($"The meters' interval is {interval}, but must be above zero.");
         (_meters, _time, _interval) = (meters, time, interval);
-        _due = new long[meters.Meters.Count];
-        Array.Fill(_due, time.GetTimestamp());
     }
 
     /// <summary>Processor time that reading has cost; <see langword="null"/> before the first reading and where the system does not tell.</summary>
@@ -50,20 +48,22 @@ internal sealed class MeterSampler : IDisposable
     {
         var (began, now) = (ThreadClock.CpuTime(), _time.GetTimestamp());
         var next = long.MaxValue;
-        for (var i = 0; i < _due.Length; i++)
+        foreach (var meter in _meters.Meters)
         {
-            if (_due[i] <= now)
+            var due = _due.GetValueOrDefault(meter, now);
+            if (due <= now)
             {
-                _meters.Read(i);
-                var interval = (long)((_interval ?? _meters.Meters[i].Interval).TotalSeconds * _time.TimestampFrequency);
+                _meters.Read(meter);
+                var interval = (long)((_interval ?? meter.Interval).TotalSeconds * _time.TimestampFrequency);
                 // On a grid, so that the rate does not sink by the time that reading takes; what was missed is left out.
-                _due[i] = Math.Max(_due[i] + interval, now + interval / 2);
+                due = Math.Max(due + interval, now + interval / 2);
             }
-            next = Math.Min(next, _due[i]);
+            _due[meter] = due;
+            next = Math.Min(next, due);
         }
         if (began is { } from && ThreadClock.CpuTime() is { } until)
             Interlocked.Exchange(ref _cpuTicks, Math.Max(0, Interlocked.Read(ref _cpuTicks)) + (until - from).Ticks);
-        return _due.Length == 0 ? Timeout.InfiniteTimeSpan : _time.GetElapsedTime(_time.GetTimestamp(), next) is var wait && wait > TimeSpan.Zero ? wait : TimeSpan.Zero;
+        return _due.Count == 0 ? Timeout.InfiniteTimeSpan : _time.GetElapsedTime(_time.GetTimestamp(), next) is var wait && wait > TimeSpan.Zero ? wait : TimeSpan.Zero;
     }
 
     /// <inheritdoc/>

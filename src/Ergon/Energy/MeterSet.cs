@@ -18,24 +18,45 @@ internal sealed record MeterInterval(string Device, long Start, long End, Joules
 internal sealed class MeterSet
 {
     private readonly Lock _gate = new();
-    private readonly IEnergyMeter[] _meters;
+    private readonly List<IEnergyMeter> _meters = [];
     private readonly TimeProvider _time;
-    private readonly EnergyReading[] _last;
-    private readonly int[] _bridged; // readings of each meter that were interpolated
-    private readonly long[] _told; // up to when each meter's intervals were told
+    private readonly List<EnergyReading> _last = [];
+    private readonly List<int> _bridged = []; // readings of each meter that were interpolated
+    private readonly List<long> _told = []; // up to when each meter's intervals were told
 
     // Longer than any gap that a meter bridges: who waits for a reading learns that there will be none.
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(3);
 
     public MeterSet(IEnumerable<IEnergyMeter> meters, TimeProvider time)
     {
-        (_meters, _time) = ([.. meters], time);
-        _last = [.. _meters.Select(meter => meter.Read())];
-        _bridged = new int[_meters.Length];
-        _told = [.. _last.Select(reading => reading.At)];
+        _time = time;
+        foreach (var meter in meters)
+            Add(meter);
     }
 
-    public IReadOnlyList<IEnergyMeter> Meters => _meters;
+    public IReadOnlyList<IEnergyMeter> Meters
+    {
+        get
+        {
+            lock (_gate)
+                return [.. _meters];
+        }
+    }
+
+    /// <summary>Why nothing measures the processor; <see langword="null"/> where something does.</summary>
+    public string? WhyNone { get; init; }
+
+    /// <summary>Adds the meter of a device that no other shows. Windows that are open do not have it.</summary>
+    public void Add(IEnergyMeter meter)
+    {
+        lock (_gate)
+        {
+            _meters.Add(meter);
+            _last.Add(meter.Read());
+            _bridged.Add(0);
+            _told.Add(_last[^1].At);
+        }
+    }
 
     /// <summary>Called for each interval as its reading is made, by the thread that reads.</summary>
     public Action<MeterInterval>? Measured { get; set; }
@@ -48,14 +69,14 @@ internal sealed class MeterSet
         // A battery on mains is no fault where another meter works.
         foreach (var failed in found.Where(f => !f.Works && (f.Sensor.Name != "battery" || chosen.Count == 0)))
             diagnostics.Say(failed.FaultPath!, failed.Fault!, failed.Fault!);
-        return new MeterSet(chosen.Select(sensor => new EnergyMeter(sensor, time, diagnostics)), time);
+        return new MeterSet(chosen.Select(sensor => new EnergyMeter(sensor, time, diagnostics)), time) { WhyNone = MeterSurvey.WhyNone(found, files) };
     }
 
     /// <summary>Reads one meter now.</summary>
-    public void Read(int meter)
+    public void Read(IEnergyMeter meter)
     {
         lock (_gate)
-            ReadLocked(meter);
+            ReadLocked(_meters.IndexOf(meter));
     }
 
     /// <summary>Reads all meters now: what a request that ends wants to have counted.</summary>
@@ -63,7 +84,7 @@ internal sealed class MeterSet
     {
         lock (_gate)
         {
-            for (var i = 0; i < _meters.Length; i++)
+            for (var i = 0; i < _meters.Count; i++)
                 ReadLocked(i);
         }
     }
@@ -85,7 +106,7 @@ internal sealed class MeterSet
         {
             ReadAll();
             var elapsed = _time.GetElapsedTime(window.Began);
-            var domains = _meters.Select((_, i) => Part(i, window, elapsed)).ToArray();
+            var domains = window.Readings.Select((_, i) => Part(i, window, elapsed)).ToArray();
             var reason = domains.Length == 0 ? "no meter can be read on this machine; 'ergon doctor' says what is missing" : domains.FirstOrDefault(d => d.Energy is null)?.Reason;
             return new EnergyWindow(reason is null ? new Joules(domains.Sum(d => d.Energy!.Value.Value)) : null, elapsed, domains, reason);
         }

@@ -53,4 +53,15 @@ internal static class MeterSurvey
         chosen.AddRange(working.Where(s => s.Domain == EnergyDomain.Gpu));
         return chosen;
     }
+
+    /// <summary>Why no sensor of these measures the processor; <see langword="null"/> where one does.</summary>
+    public static string? WhyNone(IReadOnlyList<FoundSensor> found, SystemFiles files)
+    {
+        if (Choose(found).Any(s => s.Domain.Shows(DeviceKind.Cpu)))
+            return null;
+        if (found.FirstOrDefault(f => f.Sensor.Name == "rapl" || f.Sensor.Domain == EnergyDomain.Board && f.Sensor.Name != "battery") is { } failed)
+            return $"{failed.FaultPath}: {failed.Fault}";
+        return System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture is System.Runtime.InteropServices.Architecture.X64
+            ? $"no RAPL: {files.Full(RaplSensor.Folder)} absent" : "no power sensor found";
+    }
 }

@@ -23,7 +23,8 @@ internal sealed class ModelledMeter(string device, EnergyDomain domain, string p
 
     public string Source { get; } = $"modelled:{profile}";
 
-    public TimeSpan Interval { get; } = TimeSpan.FromMilliseconds(100);
+    // For the idle power only: whoever charges a pass reads the meter then, so that an interval ends where the pass does.
+    public TimeSpan Interval { get; } = TimeSpan.FromSeconds(1);
 
     /// <summary>Adds what a pass took beyond idling. Any thread may call it.</summary>
     public void Charge(Joules energy)

@@ -11,7 +11,7 @@ namespace Ergon.Energy;
 /// <param name="Tokens">Tokens that it generated.</param>
 /// <param name="Source">The meters, joined by <c>+</c>: <c>measured:rapl</c>; <see langword="null"/> when there was none.</param>
 /// <param name="Quality">The least trustworthy of its parts; <see langword="null"/> when there was none.</param>
-/// <param name="Reason">Why there is no figure.</param>
+/// <param name="Reason">Why there is no figure; of a modelled figure, why it was not measured.</param>
 public sealed record Receipt(
     Joules? Energy, Joules? Prefill, Joules? Decode, Joules? Idle, TimeSpan Elapsed, int Tokens, string? Source, EnergyQuality? Quality, string? Reason)
 {

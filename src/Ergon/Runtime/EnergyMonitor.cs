@@ -1,7 +1,10 @@
 using System.Collections.Concurrent;
+using Ergon.Cost;
 using Ergon.Devices;
+using Ergon.Devices.Profiles;
 using Ergon.Energy;
 using Ergon.Inference;
+using Ergon.Native;
 using Ergon.Native.Nvidia;
 using Ergon.Units;
 using Microsoft.Extensions.Logging;
@@ -22,40 +25,44 @@ namespace Ergon.Runtime;
 /// </code></example>
 public sealed class EnergyMonitor : IDisposable
 {
-    // What passes weigh against each other, typical of today's silicon: 20 pJ an operation, 100 pJ a byte of memory.
-    // No figure rests on the two but how the energy of an interval is divided.
-    private const double JoulesPerFlop = 20e-12, JoulesPerByte = 100e-12;
-    private static readonly Watts LoadingPower = new(10); // likewise
     private static readonly TimeSpan SettlingInterval = TimeSpan.FromSeconds(1), Patience = TimeSpan.FromSeconds(4), Pause = TimeSpan.FromMilliseconds(50);
 
     private readonly MeterSet _meters;
     private readonly MeterSampler _sampler;
     private readonly EnergyLedger _ledger;
     private readonly TimeProvider _time;
+    private readonly Func<DeviceInfo, (DeviceProfile Profile, Calibrated? Calibrated)> _profiles;
     private readonly MeterDiagnostics? _diagnostics;
     private readonly ConcurrentDictionary<int, long> _requests = new(); // by sequence
+    private readonly Dictionary<string, MeteredDevice> _devices = []; // by the name that segments report
     private ErgonModel? _model;
+    private GgmlType _weightType;
     private long _lastRequest, _settled;
 
-    internal EnergyMonitor(MeterSet meters, TimeProvider time, MeterDiagnostics? diagnostics = null)
+    // A device of the model, what is known of it, and the meters that show it: real ones, or a modelled one.
+    private sealed record MeteredDevice(DeviceProfile Profile, bool IsCalibrated, IReadOnlyList<IEnergyMeter> Meters, ModelledMeter? Modelled);
+
+    internal EnergyMonitor(MeterSet meters, TimeProvider time, Func<DeviceInfo, (DeviceProfile Profile, Calibrated? Calibrated)> profiles, MeterDiagnostics? diagnostics = null)
     {
-        (_meters, _time, _diagnostics) = (meters, time, diagnostics);
-        // Idle powers come with calibrated profiles; until then all that is drawn while a pass runs is the pass's.
+        (_meters, _time, _profiles, _diagnostics) = (meters, time, profiles, diagnostics);
         _ledger = new EnergyLedger(time, new Dictionary<string, Watts>());
         _meters.Measured = _ledger.Measure;
+        // The processor works for every model, if only to feed it.
+        Meter(DeviceInfo.All().First(d => d.Kind == DeviceKind.Cpu));
         _sampler = new MeterSampler(meters, time);
         _sampler.Start();
     }
 
-    /// <summary>Begins to read every meter that this machine has and this process may read.</summary>
+    /// <summary>Begins to read every meter that this machine has and this process may read. A device without one is modelled by its profile.</summary>
     /// <param name="logger">Receives what is odd about sensors, each once.</param>
     public static EnergyMonitor OfMachine(ILogger? logger = null)
     {
-        var diagnostics = new MeterDiagnostics(logger);
-        return new EnergyMonitor(MeterSet.OfMachine(new SystemFiles(), Command.Run, Nvml.OfMachine.Library, TimeProvider.System, diagnostics), TimeProvider.System, diagnostics);
+        var (diagnostics, files, store) = (new MeterDiagnostics(logger), new SystemFiles(), CalibrationStore.OfUser());
+        return new EnergyMonitor(MeterSet.OfMachine(files, Command.Run, Nvml.OfMachine.Library, TimeProvider.System, diagnostics), TimeProvider.System,
+            device => store.ProfileOf(device, files, problem => diagnostics.Say(device.Name, "calibration", problem)), diagnostics);
     }
 
-    /// <summary>The meters in use, such as <c>measured:rapl</c>; none where no sensor can be read.</summary>
+    /// <summary>The meters in use, such as <c>measured:rapl</c> or <c>modelled:amd-epyc-2core</c>.</summary>
     public IReadOnlyList<string> Sources => [.. _meters.Meters.Select(m => m.Source).Distinct()];
 
     /// <summary>What meters met that a person should know.</summary>
@@ -63,6 +70,9 @@ public sealed class EnergyMonitor : IDisposable
 
     /// <summary>Processor time that reading the meters has cost; <see langword="null"/> where the system does not tell.</summary>
     public TimeSpan? CpuTime => _sampler.CpuTime;
+
+    private string? WhyModelled => _devices.Values.Any(d => d is { Modelled: not null, IsCalibrated: false })
+        ? $"{(_meters.WhyNone is { } none ? none + "; " : "")}estimated, because 'ergon devices --calibrate' was not run" : _meters.WhyNone;
 
     /// <summary>What the ledger has divided so far.</summary>
     internal LedgerTotals Totals => _ledger.Totals;
@@ -75,18 +85,25 @@ public sealed class EnergyMonitor : IDisposable
         ArgumentNullException.ThrowIfNull(load);
         if (_model is not null)
             throw new InvalidOperationException("This monitor meters a model already; make one for each.");
-        var spans = _meters.Meters.Select(m => m.Device).Distinct().Select(device => _ledger.BeginLoading(device, _time.GetTimestamp(), LoadingPower)).ToArray();
+        // Loading is reading: it weighs, and without a meter draws, what saturated memory does.
+        var loading = _devices.Values.SelectMany(d => d.Meters.Select(m => _ledger.BeginLoading(m.Device, _time.GetTimestamp(), new Watts(d.Profile.MemoryPower.Value)))).ToArray();
+        var began = _time.GetTimestamp();
         try
         {
             _model = load();
         }
         finally
         {
-            foreach (var span in spans)
-                _ledger.EndLoading(span, _time.GetTimestamp());
+            var ended = _time.GetTimestamp();
+            foreach (var span in loading)
+                _ledger.EndLoading(span, ended);
+            foreach (var device in _devices.Values)
+                Charge(device, new Watts(device.Profile.MemoryPower.Value) * (Seconds)_time.GetElapsedTime(began, ended));
         }
-        if (_meters.Meters.Count > 0)
-            _model.PassCompleted += Book;
+        foreach (var device in DeviceInfo.All().Where(d => _model.Devices.Contains(d.Name)))
+            Meter(device);
+        _weightType = _model.Description.File.Tensors.GroupBy(t => t.Type).MaxBy(g => g.Sum(t => t.Bytes))!.Key;
+        _model.PassCompleted += Book;
         return _model;
     }
 
@@ -121,11 +138,44 @@ public sealed class EnergyMonitor : IDisposable
                 return _ledger.TryTake(request.Id);
             }).ConfigureAwait(false);
             if (receipt is not null)
-                return receipt;
+                return receipt is { Quality: EnergyQuality.Modelled, Reason: null } ? receipt with { Reason = WhyModelled } : receipt;
             if (_time.GetElapsedTime(began) > Patience)
                 return new Receipt(null, null, null, null, _time.GetElapsedTime(began), tokens, string.Join('+', Sources), null, "the meters told nothing new after the answer's end");
             await Task.Delay(Pause, _time).ConfigureAwait(false);
         }
+    }
+
+    // What shows a device, once: its meters, or one that its profile makes.
+    private void Meter(DeviceInfo device)
+    {
+        if (_devices.ContainsKey(device.Name))
+            return;
+        var (profile, calibrated) = _profiles(device);
+        IEnergyMeter[] meters = [.. _meters.Meters.Where(m => m.Domain.Shows(device.Kind))];
+        var modelled = meters.OfType<ModelledMeter>().FirstOrDefault();
+        if (meters.Length == 0)
+        {
+            var domain = device.Kind == DeviceKind.Gpu ? EnergyDomain.Gpu : EnergyDomain.Package;
+            modelled = new ModelledMeter(device.Name, domain, profile.Name, new Watts(profile.IdlePower.Value), _time);
+            _meters.Add(modelled);
+            _ledger.SetIdle(modelled.Device, new Watts(profile.IdlePower.Value));
+            meters = [modelled];
+        }
+        foreach (var meter in meters)
+        {
+            if (calibrated?.MeterIdle.TryGetValue(meter.Device, out var idle) == true)
+                _ledger.SetIdle(meter.Device, new Watts(idle));
+        }
+        _devices.Add(device.Name, new MeteredDevice(profile, calibrated is not null, meters, modelled));
+    }
+
+    private void Charge(MeteredDevice device, Joules energy)
+    {
+        if (device.Modelled is not { } modelled)
+            return;
+        modelled.Charge(energy);
+        // Now, so that an interval ends with the work and its energy falls on no other.
+        _meters.Read(modelled);
     }
 
     // On the engine's thread, as a pass ends.
@@ -134,28 +184,26 @@ public sealed class EnergyMonitor : IDisposable
         var rows = (double)pass.Parts.Sum(p => p.Rows);
         foreach (var segment in pass.Segments)
         {
-            double arithmetic = segment.Flops * JoulesPerFlop, memory = segment.MemoryBytes * JoulesPerByte;
+            if (!_devices.TryGetValue(segment.Device, out var device))
+                continue;
+            var time = (Seconds)segment.Elapsed;
+            var memory = EnergyModel.Observed(device.Profile, _weightType, segment.Rows, 0, segment.MemoryBytes, time).Value;
+            var arithmetic = EnergyModel.Observed(device.Profile, _weightType, segment.Rows, segment.Flops, 0, time).Value;
             // Arithmetic goes by rows; the weights are read once for all, so that is shared by heads. What no request
             // asked for has a share as well, which is nobody's.
             PassShare[] shares =
             [
                 .. pass.Parts.Select(p => new PassShare(_requests.GetValueOrDefault(p.Sequence), (arithmetic * p.Rows / rows) + (memory / pass.Parts.Count), p.IsPrompt)),
             ];
-            foreach (var meter in _meters.Meters.Where(m => Shows(segment.Device, m.Domain)))
+            foreach (var meter in device.Meters)
                 _ledger.Record(new PassRecord(meter.Device, segment.Began, segment.Ended, new Joules(arithmetic + memory), shares));
+            Charge(device, new Joules(arithmetic + memory));
         }
         var now = _time.GetTimestamp();
         if (_time.GetElapsedTime(_settled, now) < SettlingInterval)
             return;
         _settled = now;
         _ledger.Settle(now);
-    }
-
-    // Whether work of a device shows on a meter. A processor without a meter of its own is not seen by a card's.
-    private bool Shows(string device, EnergyDomain domain)
-    {
-        var onCpu = device.StartsWith("CPU", StringComparison.Ordinal);
-        return domain == EnergyDomain.Board || (domain == EnergyDomain.Gpu ? !onCpu : onCpu || !_meters.Meters.Any(m => m.Domain == EnergyDomain.Gpu));
     }
 
     /// <summary>Stops reading the meters.</summary>

@@ -1,3 +1,6 @@
+using Ergon.Cost;
+using Ergon.Devices;
+using Ergon.Devices.Profiles;
 using Ergon.Energy;
 using Ergon.Inference;
 using Ergon.Native;
@@ -64,20 +67,48 @@ public sealed class EnergyMonitorTests : IDisposable
     }
 
     [Fact]
-    public async Task Without_a_meter_a_receipt_is_unknown_and_says_why()
+    public async Task Without_a_meter_a_receipt_is_modelled_by_the_profile_and_says_why()
     {
-        using var monitor = new EnergyMonitor(new MeterSet([], TimeProvider.System), TimeProvider.System);
+        using var monitor = new EnergyMonitor(new MeterSet([], TimeProvider.System) { WhyNone = "no RAPL: absent" }, TimeProvider.System, Profile);
+        using var model = monitor.Load(Load);
+        var dynamic = (Prefill: 0.0, Decode: 0.0);
+        model.PassCompleted += pass =>
+        {
+            foreach (var s in pass.Segments)
+                (pass.Parts[0].IsPrompt ? ref dynamic.Prefill : ref dynamic.Decode) += EnergyModel.Observed(Profile(null!).Profile, GgmlType.F32, s.Rows, s.Flops, s.MemoryBytes, (Seconds)s.Elapsed).Value;
+        };
+        using var session = model.CreateSession();
+        var request = monitor.Begin(session);
+        var receipt = await monitor.EndAsync(request, await GenerateAsync(session, 20, CancellationToken.None));
+        Assert.Equal(("modelled:amd-epyc-2core", EnergyQuality.Modelled), (receipt.Source, receipt.Quality));
+        Assert.StartsWith("no RAPL: absent; estimated", receipt.Reason, StringComparison.Ordinal);
+        // Prefill and decode are what the cost model says of their passes, idle what the profile draws anyway.
+        Assert.Equal(dynamic.Prefill, receipt.Prefill!.Value.Value, 1e-9 + (1e-6 * dynamic.Prefill));
+        Assert.Equal(dynamic.Decode, receipt.Decode!.Value.Value, 1e-9 + (1e-6 * dynamic.Decode));
+        Assert.Equal(2 * receipt.Elapsed.TotalSeconds, receipt.Idle!.Value.Value, 1e-6);
+        var totals = monitor.Totals;
+        Assert.Equal(totals.Total.Value, (receipt.Energy!.Value + totals.Unattributed + totals.Loading).Value, 1e-9 * totals.Total.Value);
+    }
+
+    [Fact]
+    public async Task A_calibrated_idle_power_is_a_receipts_idle_line()
+    {
+        var meters = new MeterSet([new ModelledMeter("package-0", EnergyDomain.Package, "test", new Watts(Power), TimeProvider.System)], TimeProvider.System);
+        using var monitor = new EnergyMonitor(meters, TimeProvider.System, d => (Profile(d).Profile, new Calibrated("", Profile(d).Profile, new Dictionary<string, double> { ["package-0"] = Power / 4 })));
         using var model = monitor.Load(Load);
         using var session = model.CreateSession();
         var request = monitor.Begin(session);
-        var receipt = await monitor.EndAsync(request, await GenerateAsync(session, 5, CancellationToken.None));
-        Assert.Equal((null, null, null, null, null), (receipt.Energy, receipt.Prefill, receipt.Power, receipt.PerToken, receipt.Source));
-        Assert.Contains("ergon doctor", receipt.Reason, StringComparison.Ordinal);
-        Assert.Equal(5, receipt.Tokens);
+        var receipt = await monitor.EndAsync(request, await GenerateAsync(session, 50, CancellationToken.None));
+        // A quarter of what is drawn is drawn anyway; what is drawn between passes is waiting too.
+        Assert.InRange(receipt.Idle!.Value / receipt.Energy!.Value, 0.25, 0.9);
+        Assert.True(receipt.Decode > Joules.Zero);
     }
 
+    private static (DeviceProfile Profile, Calibrated? Calibrated) Profile(DeviceInfo _) =>
+        (EstimatedProfile.Of(new DeviceInfo("CPU", DeviceKind.Cpu, "AMD EPYC", "CPU", null, 8L << 30), 2, new SystemFiles("/nowhere")), null);
+
     private static EnergyMonitor Monitor(double watts) =>
-        new(new MeterSet([new ModelledMeter("package-0", EnergyDomain.Package, "test", new Watts(watts), TimeProvider.System)], TimeProvider.System), TimeProvider.System);
+        new(new MeterSet([new ModelledMeter("package-0", EnergyDomain.Package, "test", new Watts(watts), TimeProvider.System)], TimeProvider.System), TimeProvider.System, Profile);
 
     private static int[] Prompt { get; } = [.. Enumerable.Range(3, 100)];
 

@@ -52,11 +52,17 @@ internal sealed record DeviceProfile
     public required string Name { get; init; }
     public required DeviceKind Kind { get; init; }
 
+    /// <summary>What such a device, its processor or its board calls itself: a regular expression for a line; <see langword="null"/> where it stands for no kind of device.</summary>
+    public string? Calls { get; init; }
+
     /// <summary>Devices with the same name of a pool share their memory.</summary>
     public required string Pool { get; init; }
 
     /// <summary>FLOP/s by type and rows; a type that is not here counts as the nearest in bits.</summary>
     public required IReadOnlyList<PeakRate> Peaks { get; init; }
+
+    /// <summary>FLOP/s of attention by the cache's type and rows; where none is here, <see cref="Peaks"/> hold for it too.</summary>
+    public IReadOnlyList<PeakRate> Attention { get; init => field = value ?? []; } = [];
 
     /// <summary>Memory bandwidth on paper, in bytes per second.</summary>
     public required Coefficient Bandwidth { get; init; }
@@ -66,6 +72,9 @@ internal sealed record DeviceProfile
 
     /// <summary>Seconds from one kernel to the next.</summary>
     public required Coefficient Launch { get; init; }
+
+    /// <summary>Seconds that a graph takes beside its kernels; <see langword="null"/>: none is known.</summary>
+    public Coefficient? Dispatch { get; init; }
 
     /// <summary>Memory that models may take, in bytes.</summary>
     public required Coefficient Capacity { get; init; }
@@ -126,16 +135,21 @@ internal sealed record DeviceProfile
     [JsonIgnore]
     public double EffectiveBandwidth => Bandwidth.Value * Efficiency.Value;
 
-    /// <summary>FLOP/s for so many rows: between the two measured numbers, linear in the logarithm of the rows (Ergon's own definition).</summary>
-    public double PeakAt(GgmlType type, int rows)
+    /// <summary>FLOP/s for so many rows: between two measured numbers, linear in the logarithm of the rows (Ergon's own definition).</summary>
+    /// <param name="type">Of the weights, or of the cache.</param>
+    /// <param name="rows">Rows of activations, or of queries.</param>
+    /// <param name="attention">Whether it is attention, and no product with weights.</param>
+    public double PeakAt(GgmlType type, int rows, bool attention = false)
     {
         var bits = Bits(type);
-        var own = Peaks.GroupBy(p => p.Type).OrderBy(g => g.Key == type ? 0 : 1).ThenBy(g => Math.Abs(Bits(g.Key) - bits)).First().OrderBy(p => p.Rows).ToArray();
-        var (low, high) = (own[0], own[^1]);
-        if (low == high)
-            return low.Flops.Value;
-        var share = Math.Clamp(Math.Log((double)Math.Max(rows, 1) / low.Rows) / Math.Log((double)high.Rows / low.Rows), 0, 1);
-        return low.Flops.Value + (share * (high.Flops.Value - low.Flops.Value));
+        var own = (attention && Attention.Count > 0 ? Attention : Peaks)
+            .GroupBy(p => p.Type).OrderBy(g => g.Key == type ? 0 : 1).ThenBy(g => Math.Abs(Bits(g.Key) - bits)).First().OrderBy(p => p.Rows).ToArray();
+        var high = Array.FindIndex(own, p => p.Rows >= rows);
+        if (high <= 0)
+            return own[high < 0 ? ^1 : 0].Flops.Value;
+        var (below, above) = (own[high - 1], own[high]);
+        var share = Math.Log((double)rows / below.Rows) / Math.Log((double)above.Rows / below.Rows);
+        return below.Flops.Value + (share * (above.Flops.Value - below.Flops.Value));
     }
 
     /// <summary>The profile of some of a processor's cores: arithmetic and its power in proportion, memory as before.</summary>
@@ -148,6 +162,7 @@ internal sealed record DeviceProfile
         {
             Name = $"{Name} ({used} of {all} cores)",
             Peaks = [.. Peaks.Select(p => p with { Flops = Part(p.Flops) })],
+            Attention = [.. Attention.Select(p => p with { Flops = Part(p.Flops) })],
             ComputePower = compute,
             MaxPower = MaxPower with { Value = MaxPower.Value - ComputePower.Value + compute.Value, Origin = Origin.Derived },
         };
@@ -168,7 +183,7 @@ internal sealed record DeviceProfile
         }
         if (Peaks.Count == 0)
             throw new ErgonException($"The profile of '{Name}' has no peaks; give FLOP/s for at least one weight type at 1 and at 512 rows.");
-        if (Peaks.FirstOrDefault(p => p.Rows < 1) is { } peak)
+        if (Peaks.Concat(Attention).FirstOrDefault(p => p.Rows < 1) is { } peak)
             throw Wrong("peaks.rows", peak.Rows, "must be 1 or more");
         if (Efficiency.Value > 1)
             throw Wrong("efficiency", Efficiency.Value, "must be at most 1, because nothing reads faster than its memory");
@@ -199,9 +214,13 @@ internal sealed record DeviceProfile
     {
         foreach (var p in Peaks)
             yield return ($"peaks[{p.Type}, {p.Rows}]", p.Flops, true);
+        foreach (var p in Attention)
+            yield return ($"attention[{p.Type}, {p.Rows}]", p.Flops, true);
         yield return ("bandwidth", Bandwidth, true);
         yield return ("efficiency", Efficiency, true);
         yield return ("launch", Launch, false);
+        if (Dispatch is { } dispatch)
+            yield return ("dispatch", dispatch, false);
         yield return ("capacity", Capacity, true);
         yield return ("idlePower", IdlePower, true);
         yield return ("maxPower", MaxPower, true);

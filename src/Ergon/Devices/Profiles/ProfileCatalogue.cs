@@ -42,4 +42,5 @@ internal static class ProfileCatalogue
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true,
     UseStringEnumConverter = true, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(DeviceProfile[]))]
+[JsonSerializable(typeof(Calibrated))]
 internal sealed partial class ProfileJson : JsonSerializerContext;

@@ -20,7 +20,7 @@ internal static partial class RaspberryPiSensor
     private static readonly Watts BoardLimit = new(60);
 
     public static bool IsPi5(SystemFiles files) =>
-        (files.Read("proc/device-tree/model").Text ?? files.Read("sys/firmware/devicetree/base/model").Text ?? "").StartsWith("Raspberry Pi 5", StringComparison.Ordinal);
+        files.BoardModel.StartsWith("Raspberry Pi 5", StringComparison.Ordinal);
 
     public static IEnumerable<EnergySensor> Find(SystemFiles files, CommandRunner run)
     {

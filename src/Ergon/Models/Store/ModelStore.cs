@@ -30,11 +30,7 @@ internal sealed class ModelStore(string root, string embedded, Uri endpoint, str
         var endpoint = Variable("HF_ENDPOINT") ?? "https://huggingface.co";
         if (!Uri.TryCreate(endpoint.TrimEnd('/') + "/", UriKind.Absolute, out var address) || address.Scheme is not ("https" or "http"))
             throw new ErgonException($"HF_ENDPOINT is '{endpoint}', which is not an http or https address.");
-        var root = Variable("ERGON_MODELS") ?? Path.Combine(
-            Variable("XDG_CACHE_HOME") ?? (OperatingSystem.IsWindows()
-                ? Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData)
-                : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache")),
-            "ergon", "models");
+        var root = Variable("ERGON_MODELS") ?? UserFolder.Cache("models");
         return new ModelStore(Path.GetFullPath(root), Path.Combine(AppContext.BaseDirectory, "models"), address, Variable("HF_TOKEN"), TimeProvider.System);
     }
 

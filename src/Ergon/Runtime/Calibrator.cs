@@ -1,0 +1,193 @@
+using System.Diagnostics;
+using System.Globalization;
+using Ergon.Devices;
+using Ergon.Devices.Calibration;
+using Ergon.Devices.Profiles;
+using Ergon.Energy;
+using Ergon.Native;
+using Ergon.Native.Nvidia;
+using Ergon.Native.Tensors;
+
+namespace Ergon.Runtime;
+
+/// <summary>
+/// Measures this machine's devices: arithmetic by weight type and rows, memory, launches, the ways between devices, and, with a
+/// meter, idle power, the power of arithmetic and of memory, and heat. What cannot be measured stays as it was known before.
+/// </summary>
+/// <param name="files">The machine's file system.</param>
+/// <param name="meters">Its meters; none leaves power as it was.</param>
+/// <param name="nvml">NVIDIA's library, for temperatures.</param>
+internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml)
+{
+    /// <summary>How long a calibration of all devices takes at most, about.</summary>
+    public static readonly TimeSpan Budget = TimeSpan.FromSeconds(10);
+
+    private const int Rounds = 2;
+    private const double Ambient = 25, LeastRise = 2;
+    private const long ReadBytes = 256 << 20;
+    private static readonly TimeSpan MeterStep = TimeSpan.FromMilliseconds(100);
+    private static readonly int[] RowCounts = [1, 4, 16, 128, 512];
+    private static readonly GgmlType[] Types =
+    [
+        GgmlType.F32, GgmlType.F16, GgmlType.BF16, GgmlType.Q8_0, GgmlType.Q4_0, GgmlType.Q5_0, GgmlType.Q2_K, GgmlType.Q3_K, GgmlType.Q4_K, GgmlType.Q5_K, GgmlType.Q6_K, GgmlType.IQ4_NL, GgmlType.MXFP4,
+    ];
+    private static readonly GgmlType[] CacheTypes = [GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0];
+
+    /// <summary>Calibrates devices one after another.</summary>
+    /// <param name="devices">Each once.</param>
+    /// <param name="progress">Told what is measured, and the share done.</param>
+    /// <param name="cancellation">Stops between two measurements; nothing is kept then.</param>
+    /// <exception cref="NativeException">A device cannot be opened or failed.</exception>
+    public IReadOnlyList<Calibrated> Measure(IReadOnlyList<NativeDevice> devices, IProgress<(string What, double Share)>? progress = null, CancellationToken cancellation = default)
+    {
+        var cores = CpuTopology.PhysicalCores();
+        var idle = MeterWatts(() => Thread.Sleep(10), meters.Meters.Count > 0 ? TimeSpan.FromSeconds(1.2) : TimeSpan.Zero, cancellation);
+        var own = devices.Select((device, i) =>
+        {
+            var info = DeviceInfo.Of(device);
+            using var probe = new RooflineProbe(device, cores);
+            var run = new Run(this, probe, info, EstimatedProfile.Of(info, cores, files), idle, Budget / devices.Count * 0.85,
+                (what, share) => progress?.Report(($"{info.Name}: {what}", (i + share) / devices.Count)), cancellation);
+            return (info, Profile: run.Measure(), Up: probe.Copy(download: false, Budget * 0.01), Down: probe.Copy(download: true, Budget * 0.01));
+        }).ToList();
+        return [.. own.Select(from => new Calibrated(CalibrationStore.KeyOf(from.info, cores, files),
+            (from.Profile with
+            {
+                Links = [.. own.Where(to => to != from).Select(to => new LinkProfile(to.Profile.Name,
+                    Measured(1 / ((1 / from.Down.Bandwidth) + (1 / to.Up.Bandwidth)), "copies of 16 MiB through host memory, as the engine makes them"),
+                    Measured(from.Down.Latency + to.Up.Latency, "copies of 4 KiB"),
+                    new Coefficient(40e-12 * 8, Origin.Estimate, "40 pJ a bit: out of one memory and into another")))],
+            }).Validated(),
+            idle.Where(meter => meter.Key.Domain.Shows(from.info.Kind)).ToDictionary(m => m.Key.Device, m => m.Value)))];
+    }
+
+    // The mean power that each meter sees while something is done again and again.
+    private Dictionary<IEnergyMeter, double> MeterWatts(Action work, TimeSpan time, CancellationToken cancellation)
+    {
+        var watts = new Dictionary<IEnergyMeter, double>();
+        var window = meters.Begin();
+        var (began, read) = (Stopwatch.GetTimestamp(), Stopwatch.GetTimestamp());
+        while (Stopwatch.GetElapsedTime(began) < time)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            work();
+            // A power sensor is a mean over what is read; a counter would do with its ends.
+            if (Stopwatch.GetElapsedTime(read) < MeterStep)
+                continue;
+            meters.ReadAll();
+            read = Stopwatch.GetTimestamp();
+        }
+        var end = meters.End(window);
+        for (var i = 0; i < meters.Meters.Count; i++)
+        {
+            if (end.Domains[i].Energy is { } energy && end.Elapsed > TimeSpan.Zero)
+                watts[meters.Meters[i]] = energy.Value / end.Elapsed.TotalSeconds;
+        }
+        return watts;
+    }
+
+    private double? Temperature(DeviceInfo device) => Temperatures.Of(device.Kind, Temperatures.Read(files, nvml))?.Value;
+
+    private static Coefficient Measured(double value, string how) => new(value, Origin.Measured, how);
+
+    /// <summary>The calibration of one device.</summary>
+    private sealed class Run(Calibrator calibrator, RooflineProbe probe, DeviceInfo device, DeviceProfile known, Dictionary<IEnergyMeter, double> idle, TimeSpan budget, Action<string, double> progress, CancellationToken cancellation)
+    {
+        private readonly bool _metered = idle.Keys.Any(m => m.Domain.Shows(device.Kind));
+
+        public DeviceProfile Measure()
+        {
+            progress("launches", 0);
+            var (launch, dispatch) = probe.Launch(budget * 0.02);
+            var profile = known with
+            {
+                Launch = Measured(launch, "a chain of 512 small kernels"),
+                Dispatch = Measured(dispatch, "a graph of one small kernel, less the kernel"),
+                Efficiency = new Coefficient(1, Origin.Derived, "bandwidth is what reading reached"),
+            };
+            // What disturbs a measurement makes it slower, so of the rounds the faster one counts.
+            var (peaks, attention) = (new Dictionary<(GgmlType Type, int Rows), double>(), new Dictionary<(GgmlType Type, int Rows), double>());
+            var bandwidth = 0.0;
+            var steps = Rounds * (((Types.Length + CacheTypes.Length) * RowCounts.Length) + 1);
+            var (slice, done) = (budget * (_metered ? 0.5 : 0.85) / steps, 0);
+            for (var round = 0; round < Rounds; round++)
+            {
+                Step("memory");
+                bandwidth = Math.Max(bandwidth, probe.Bandwidth(Bytes, budget * 0.04));
+                foreach (var rows in RowCounts)
+                {
+                    foreach (var type in Types)
+                    {
+                        Step($"{type} x {rows} rows");
+                        Keep(peaks, type, rows, probe.Flops(type, rows, slice, launch));
+                    }
+                    foreach (var type in CacheTypes)
+                    {
+                        Step($"attention, {type} x {rows} rows");
+                        Keep(attention, type, rows, probe.AttentionFlops(type, rows, slice, launch));
+                    }
+                }
+            }
+            if (peaks.Count > 0)
+                profile = profile with { Peaks = Rates(peaks, "products of matrices that caches hold") };
+            profile = profile with { Attention = Rates(attention, "512 cells, 16 heads of 64"), Bandwidth = Measured(bandwidth, string.Create(CultureInfo.InvariantCulture, $"products of a row with {Bytes >> 20} MiB of F16 weights")) };
+            return _metered ? WithPower(profile) : profile;
+
+            void Step(string what)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                progress(what, 0.9 * done++ / steps);
+            }
+        }
+
+        // Not more than an eighth of what is free.
+        private long Bytes => Math.Min(ReadBytes, Math.Max(16 << 20, (device.FreeMemory ?? ReadBytes) / 8));
+
+        private static void Keep(Dictionary<(GgmlType, int), double> rates, GgmlType type, int rows, double? rate)
+        {
+            if (rate is { } value)
+                rates[(type, rows)] = Math.Max(value, rates.GetValueOrDefault((type, rows)));
+        }
+
+        private static PeakRate[] Rates(Dictionary<(GgmlType Type, int Rows), double> rates, string how) =>
+            [.. rates.OrderBy(r => r.Key.Type).ThenBy(r => r.Key.Rows).Select(r => new PeakRate(r.Key.Type, r.Key.Rows, Measured(r.Value, how)))];
+
+        // P = P_idle + P_c (F/(t pi)) + P_m (Q/(t b)), by one work that saturates arithmetic and one that saturates memory.
+        private DeviceProfile WithPower(DeviceProfile profile)
+        {
+            var time = budget * 0.15;
+            double Sum(Dictionary<IEnergyMeter, double> watts) => watts.Where(w => w.Key.Domain.Shows(device.Kind)).Sum(w => w.Value);
+            var rest = Sum(idle);
+            progress("power of arithmetic", 0.92);
+            var cold = calibrator.Temperature(device);
+            double busy, reading;
+            using (var load = probe.Arithmetic(GgmlType.F16))
+                busy = Sum(calibrator.MeterWatts(load.Run, time, cancellation)) - rest;
+            var warm = calibrator.Temperature(device);
+            progress("power of memory", 0.96);
+            using (var load = probe.Reading(Bytes))
+            {
+                var share = load.Flops / load.Bytes * profile.Bandwidth.Value / profile.PeakAt(GgmlType.F16, 1);
+                reading = Sum(calibrator.MeterWatts(load.Run, time, cancellation)) - rest - (busy * Math.Min(1, share));
+            }
+            // A meter that saw nothing of the work says nothing about it.
+            if (!(rest > 0 && busy > 0.05 * rest && reading > 0))
+                return profile;
+            var how = $"{string.Join(" + ", idle.Keys.Where(m => m.Domain.Shows(device.Kind)).Select(m => m.Source).Distinct())}, {time.TotalSeconds:0.#} s";
+            profile = profile with
+            {
+                IdlePower = Measured(rest, how),
+                ComputePower = Measured(busy, how),
+                MemoryPower = Measured(reading, how),
+                MaxPower = new Coefficient(rest + busy + reading, Origin.Derived, "idlePower + computePower + memoryPower"),
+                LeakagePower = known.LeakagePower with { Value = Math.Min(known.LeakagePower.Value, rest / 10) },
+            };
+            if (cold is { } before && before - Ambient > LeastRise)
+                profile = profile with { ThermalResistance = new Coefficient((before - Ambient) / rest, Origin.Derived, $"({before:0.#} °C - {Ambient} °C) / idlePower") };
+            // At first all of the heat stays: C = P t / dT.
+            if (cold is { } low && warm is { } high && high - low > LeastRise)
+                profile = profile with { ThermalCapacitance = Measured(busy * time.TotalSeconds / (high - low), $"from {low:0.#} to {high:0.#} °C in {time.TotalSeconds:0.#} s of arithmetic") };
+            return profile;
+        }
+    }
+}
