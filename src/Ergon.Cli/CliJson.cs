@@ -19,6 +19,8 @@ namespace Ergon.Cli;
 [JsonSerializable(typeof(PerplexityFigure))]
 [JsonSerializable(typeof(EvalResult))]
 [JsonSerializable(typeof(BenchReport))]
+[JsonSerializable(typeof(PredictionReport))]
+[JsonSerializable(typeof(MeterOverhead))]
 internal sealed partial class CliJson : JsonSerializerContext
 {
     // Answers are mostly not ASCII in most of the world, and a terminal is no web page.

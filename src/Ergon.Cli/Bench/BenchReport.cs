@@ -2,8 +2,8 @@ using System.Globalization;
 
 namespace Ergon.Cli.Bench;
 
-/// <summary>The results of one model, in llama-bench's columns.</summary>
-internal sealed record BenchReport(string Model, long SizeBytes, long Parameters, IReadOnlyList<string> Devices, string Engine, int Threads, IReadOnlyList<BenchResult> Results)
+/// <summary>The results of one model, in llama-bench's columns and joules.</summary>
+internal sealed record BenchReport(string Model, long SizeBytes, long Parameters, IReadOnlyList<string> Devices, string Engine, int Threads, string? EnergySource, IReadOnlyList<BenchResult> Results)
 {
     /// <summary>One result in a line, for people who wait.</summary>
     public static string Line(BenchResult r) =>
@@ -11,15 +11,15 @@ internal sealed record BenchReport(string Model, long SizeBytes, long Parameters
 
     public void WriteCsv(TextWriter output)
     {
-        output.WriteLine("model,test,value,unit,baseline,ratio,ratio_low,ratio_high,pairs");
+        output.WriteLine("model,test,value,unit,baseline,ratio,ratio_low,ratio_high,pairs,joules_per_token,energy_source");
         foreach (var r in Results)
-            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"\"{Model.Replace("\"", "\"\"", StringComparison.Ordinal)}\",{r.Test},{r.Value},{r.Unit},{r.Baseline},{r.Ratio},{r.RatioLow},{r.RatioHigh},{r.Pairs}"));
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"\"{Model.Replace("\"", "\"\"", StringComparison.Ordinal)}\",{r.Test},{r.Value},{r.Unit},{r.Baseline},{r.Ratio},{r.RatioLow},{r.RatioHigh},{r.Pairs},{r.JoulesPerToken},{EnergySource}"));
     }
 
     public void WriteTable(TextWriter output, bool markdown)
     {
         var compares = Results.Any(r => r.Baseline is not null);
-        string[] titles = ["model", "size", "params", "backend", "threads", "test", "value", .. compares ? ["libllama", "ratio", "95 % interval", "pairs"] : Array.Empty<string>()];
+        string[] titles = ["model", "size", "params", "backend", "threads", "test", "value", $"J/token ({EnergySource ?? "no meter"})", .. compares ? ["libllama", "ratio", "95 % interval", "pairs"] : Array.Empty<string>()];
         string[][] rows = [.. Results.Select(Row)];
         if (!markdown)
         {
@@ -31,7 +31,7 @@ internal sealed record BenchReport(string Model, long SizeBytes, long Parameters
 
         string[] Row(BenchResult r) =>
         [
-            Model, Amount.Bytes(SizeBytes), Amount.Scaled(Parameters).TrimEnd(), string.Join(", ", Devices), Text(Threads, "0"), r.Test, $"{Text(r.Value, "F2")} {r.Unit}",
+            Model, Amount.Bytes(SizeBytes), Amount.Scaled(Parameters).TrimEnd(), string.Join(", ", Devices), Text(Threads, "0"), r.Test, $"{Text(r.Value, "F2")} {r.Unit}", Text(r.JoulesPerToken, "G3"),
             .. compares ? [Text(r.Baseline, "F2"), Text(r.Ratio, "F3"), Interval(r, "", ""), Text(r.Pairs, "0")] : Array.Empty<string>(),
         ];
     }

@@ -82,7 +82,8 @@ internal sealed record Effort(int Pairs, TimeSpan Budget)
 /// <param name="RatioLow">Lower end of its 95 % interval.</param>
 /// <param name="RatioHigh">Upper end.</param>
 /// <param name="Pairs">Measurements.</param>
-internal sealed record BenchResult(string Test, double Value, string Unit, double? Baseline, double? Ratio, double? RatioLow, double? RatioHigh, int Pairs)
+/// <param name="JoulesPerToken">Median of ours; <see langword="null"/> where no energy is known.</param>
+internal sealed record BenchResult(string Test, double Value, string Unit, double? Baseline, double? Ratio, double? RatioLow, double? RatioHigh, int Pairs, double? JoulesPerToken = null)
 {
     public static BenchResult Of(string test, string unit, IReadOnlyList<double> ours, IReadOnlyList<double> theirs)
     {

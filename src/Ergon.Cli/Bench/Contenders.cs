@@ -20,6 +20,9 @@ internal sealed class ErgonContender(IEngine engine) : IContender
 {
     private readonly PassRow[] _rows = new PassRow[Engine.MaxRows];
 
+    /// <summary>Told what each segment did in each pass.</summary>
+    public Action<SegmentReport>? Seen { get; set; }
+
     public void Prefill(ReadOnlySpan<int> prompt)
     {
         var sequence = engine.Cells.Open()!.Value;
@@ -52,6 +55,10 @@ internal sealed class ErgonContender(IEngine engine) : IContender
     {
         if (!engine.TryRun(_rows.AsSpan(0, count), out _))
             throw new InvalidOperationException("The benchmark's cache is too small for its tests.");
+        if (Seen is null)
+            return;
+        foreach (var segment in engine.Reports)
+            Seen(segment);
     }
 }
 

@@ -1,9 +1,14 @@
 using System.CommandLine;
 using System.Globalization;
 using Ergon.Cli.Bench;
+using Ergon.Devices;
+using Ergon.Devices.Profiles;
+using Ergon.Energy;
 using Ergon.Inference;
+using Ergon.Models;
 using Ergon.Models.Store;
 using Ergon.Native.Llama;
+using Ergon.Native.Nvidia;
 using Ergon.Native.Tensors;
 
 namespace Ergon.Cli.Commands;
@@ -23,18 +28,42 @@ internal static class BenchCommand
         var baseline = new Option<bool>("--baseline") { Description = "Measure libllama too, in turn, and the time to the first token and the memory of fresh processes" };
         var pairs = Settings.Whole("--pairs", null, $"Measurements of each test, or pairs of them [default: {Repetitions}, with --baseline {BaselinePairs}]", 1, 10_000);
         var budget = Settings.Whole("--budget", null, "Seconds after which a test begins no further measurement, once it has six [default: 120]", 1, 100_000);
+        var predict = new Option<bool>("--predict") { Description = "Compare what the cost model predicts with the device's profile with what each kind of pass takes" };
+        var overhead = new Option<bool>("--overhead") { Description = "Measure what metering costs: decoding with and without it, in turn" };
+        var root = new Option<string>("--root") { Description = "Read the meters of a captured tree", DefaultValueFactory = _ => "/", Hidden = true };
         var json = Settings.Json();
         var markdown = new Option<bool>("--md") { Description = "Print the result as a Markdown table" };
         var csv = new Option<bool>("--csv") { Description = "Print the result as comma-separated values" };
         var settings = new EngineSettings();
         return new Verb("bench", "Measure tokens a second, as llama-bench does, and against libllama",
-            "ergon bench model.gguf", "ergon bench model.gguf --baseline --md", "ergon bench Llama-3.2-1B -p 128 -n 0 --threads 4 --json")
-        { model, prompt, tokens, batch, baseline, pairs, budget, json, markdown, csv, settings.Threads, settings.Device, settings.CacheType, settings.Engine }.Does(async (parsed, cancellation) =>
+            "ergon bench model.gguf", "ergon bench model.gguf --baseline --md", "ergon bench model.gguf --predict", "ergon bench model.gguf --overhead", "ergon bench Llama-3.2-1B -p 128 -n 0 --threads 4 --json")
+        { model, prompt, tokens, batch, baseline, predict, overhead, root, pairs, budget, json, markdown, csv, settings.Threads, settings.Device, settings.CacheType, settings.Engine }.Does(async (parsed, cancellation) =>
         {
             var workloads = Workloads(parsed.GetValue(prompt) ?? 512, parsed.GetValue(tokens) ?? 128, Batches(parsed.GetValue(batch) ?? "1,8"));
             var compares = parsed.GetValue(baseline);
             var effort = new Effort(parsed.GetValue(pairs) ?? (compares ? BaselinePairs : Repetitions), TimeSpan.FromSeconds(parsed.GetValue(budget) ?? 120));
             var path = ModelStore.OfUser().Resolve(parsed.GetValue(model) ?? ModelStore.DefaultModel);
+            if (parsed.GetValue(overhead))
+            {
+                using var metered = settings.Load(parsed, terminal, path, sessions: 1, defaultContext: null, cancellation);
+                var costs = await MeterOverhead.MeasureAsync(metered, parsed.GetValue(root)!, Math.Min(parsed.GetValue(tokens) ?? 128, metered.ContextLength - 8),
+                    new Effort(parsed.GetValue(pairs) ?? BaselinePairs, effort.Budget),
+                    (soFar, isLast) => terminal.Status($"{soFar.Pairs} pairs", isLast), cancellation);
+                if (parsed.GetValue(json))
+                    CliJson.Write(terminal.Out, costs);
+                else
+                    costs.Write(terminal.Out);
+                return Exit.Ok;
+            }
+            if (parsed.GetValue(predict))
+            {
+                var prediction = await PredictAsync(parsed, terminal, settings, path, cancellation);
+                if (parsed.GetValue(json))
+                    CliJson.Write(terminal.Out, prediction);
+                else
+                    prediction.Write(terminal.Out);
+                return Exit.Ok;
+            }
             // Libllama allocates in steps of 256 cells and attends to as many: both get the same.
             var context = (workloads.Max(w => w.Tokens) + 255) / 256 * 256;
             var sequences = workloads.Max(w => Math.Max(1, w.Sequences));
@@ -45,9 +74,10 @@ internal static class BenchCommand
             List<BenchResult> results = [];
             if (compares)
                 results.AddRange(await FirstTokensAsync(path, loaded.Threads, loaded.Engine, effort, Progress, cancellation));
-            results.InsertRange(0, await loaded.InvokeAsync(engine => Rates(engine, loaded, path, compares, workloads, effort, Progress, cancellation)));
+            var energy = new BenchEnergy(loaded);
+            results.InsertRange(0, await loaded.InvokeAsync(engine => Rates(engine, loaded, energy, path, compares, workloads, effort, Progress, cancellation)));
 
-            var report = new BenchReport(Path.GetFileNameWithoutExtension(path), loaded.Description.WeightBytes, loaded.Description.ParameterCount, loaded.Devices, EngineSettings.NameOf(loaded.Engine), loaded.Threads, results);
+            var report = new BenchReport(Path.GetFileNameWithoutExtension(path), loaded.Description.WeightBytes, loaded.Description.ParameterCount, loaded.Devices, EngineSettings.NameOf(loaded.Engine), loaded.Threads, energy.Source, results);
             if (parsed.GetValue(json))
                 CliJson.Write(terminal.Out, report);
             else if (parsed.GetValue(csv))
@@ -66,6 +96,26 @@ internal static class BenchCommand
         });
     }
 
+    private static async Task<PredictionReport> PredictAsync(ParseResult parsed, Terminal terminal, EngineSettings settings, string path, CancellationToken cancellation)
+    {
+        const int Sequences = 8;
+        var (files, nvml) = (new SystemFiles(), Nvml.OfMachine.Library);
+        using var loaded = settings.Load(parsed, terminal, path, Sequences, defaultContext: Engine.MaxRows, cancellation);
+        var device = DeviceInfo.All().First(d => d.Name == loaded.Devices[0]);
+        var (profile, calibrated) = CalibrationStore.OfUser().ProfileOf(device, files, problem => terminal.Error.WriteLine($"ergon: {problem}"));
+        var cores = CpuTopology.PhysicalCores();
+        if (device.Kind == DeviceKind.Cpu && loaded.Threads < cores)
+            profile = profile.WithCores(loaded.Threads, cores);
+        var meters = MeterSet.OfMachine(files, Ergon.Devices.Command.Run, nvml, TimeProvider.System, new MeterDiagnostics());
+        var passes = await loaded.InvokeAsync(engine => engine is Engine own
+            ? new Prediction(own, (ModelDescription)loaded.Description, profile, meters).Measure(loaded.ContextLength, TimeSpan.FromSeconds(0.5), new ModelOptions { KvType = loaded.KvType }.CacheType, what => terminal.Status($"{what,-40}", isLast: false), cancellation)
+            : throw new ErgonException("--predict needs Ergon's own engine, whose stages the cost model describes; this model is run by libllama as a whole."));
+        terminal.Status(new string(' ', 40), isLast: true);
+        var energy = passes.Where(p => p.EnergyError is not null).Select(p => p.EnergyError!.Value).ToList();
+        return new PredictionReport(Path.GetFileNameWithoutExtension(path), device.Name, profile.Name, calibrated is not null, loaded.Threads, energy.Count > 0 ? string.Join('+', meters.Meters.Select(m => m.Source).Distinct()) : null,
+            passes, Prediction.MedianOf(passes.Select(p => p.Error)), energy.Count > 0 ? Prediction.MedianOf(energy) : null);
+    }
+
     private static Workload[] Workloads(int prompt, int tokens, int[] batches)
     {
         Workload[] all = [.. prompt > 0 ? [new Workload(prompt, 0)] : Array.Empty<Workload>(), .. tokens > 0 ? batches.Select(b => new Workload(tokens, b)) : []];
@@ -79,7 +129,7 @@ internal static class BenchCommand
     }
 
     // On the engine's thread: libllama shares its pool, whose first worker is the calling thread.
-    private static List<BenchResult> Rates(IEngine engine, ErgonModel loaded, string path, bool compares, Workload[] workloads, Effort effort, Action<BenchResult, bool> progress, CancellationToken cancellation)
+    private static List<BenchResult> Rates(IEngine engine, ErgonModel loaded, BenchEnergy energy, string path, bool compares, Workload[] workloads, Effort effort, Action<BenchResult, bool> progress, CancellationToken cancellation)
     {
         using var llama = compares ? LlamaModel.Load(path, vocabularyOnly: false) : null;
         using var context = llama is null ? null : new LlamaContext(llama, engine.Cells.Capacity, loaded.Threads, PoolOf(engine), loaded.MaxSequences);
@@ -89,10 +139,24 @@ internal static class BenchCommand
         foreach (var workload in workloads)
         {
             var input = workload.Input(loaded.Description.VocabularySize);
-            results.Add(effort.MeasureAsync(workload.Name, "t/s", isBaseline => Task.FromResult(workload.Rate(isBaseline ? theirs! : ours, input)),
-                compares, progress, cancellation).GetAwaiter().GetResult());
+            var joules = new List<double>();
+            var result = effort.MeasureAsync(workload.Name, "t/s", isBaseline => Task.FromResult(isBaseline ? workload.Rate(theirs!, input) : Ours(workload, input, joules)), compares, progress, cancellation).GetAwaiter().GetResult();
+            results.Add(joules.Count > 0 ? result with { JoulesPerToken = Median.Of(joules).Value } : result);
         }
         return results;
+
+        double Ours(Workload workload, int[] input, List<double> joules)
+        {
+            var rate = 0.0;
+            var taken = energy.Of(seen =>
+            {
+                ours.Seen = seen;
+                rate = workload.Rate(ours, input);
+            });
+            if (taken is { } j)
+                joules.Add(j / input.Length);
+            return rate;
+        }
     }
 
     private static Backend? PoolOf(IEngine engine) => engine is LibllamaEngine whole ? whole.Pool : (engine as Engine)?.Backends.First();

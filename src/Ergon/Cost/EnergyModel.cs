@@ -1,5 +1,4 @@
 using Ergon.Devices.Profiles;
-using Ergon.Models;
 using Ergon.Native;
 using Ergon.Units;
 
@@ -35,13 +34,16 @@ internal static class EnergyModel
     public static StageDraw Draw(DeviceProfile device, StageCost stage, int? clock = null, double slowdown = 1)
     {
         var (f, v) = clock is { } c && device.Clocks.Count > 0 ? (device.Clocks[c].Frequency / device.Clocks[^1].Frequency, device.Clocks[c].Voltage / device.Clocks[^1].Voltage) : (1, 1);
-        double peak = device.PeakAt(stage.Type, stage.Rows, stage.Stage.Kind == StageKind.Attention) * f, bandwidth = device.EffectiveBandwidth;
+        double peak = (stage.HeadLength > 0 ? device.AttentionAt(stage.Type, stage.HeadLength, stage.Rows) : device.PeakAt(stage.Type, stage.Rows)) * f, bandwidth = device.EffectiveBandwidth;
         var time = (Math.Max(stage.Flops / peak, stage.Traffic / bandwidth) * slowdown) + (device.Launch.Value * stage.Operations);
         if (time == 0)
             return default;
         var power = (device.ComputePower.Value * stage.Flops / (time * peak) * f * v * v) + (device.MemoryPower.Value * stage.Traffic / (time * bandwidth));
         return new StageDraw(new Seconds(time), Dasi(stage.Flops, stage.Traffic, peak, bandwidth), new Watts(power));
     }
+
+    /// <summary>The time of stages that run one after another as one graph.</summary>
+    public static Seconds PassTime(DeviceProfile device, IEnumerable<StageDraw> stages) => stages.Aggregate(new Seconds(device.Dispatch?.Value ?? 0), (t, s) => t + s.Time);
 
     /// <summary>
     /// What work that was seen took beyond idling: E = P_c min(t, F/pi) + P_m min(t, Q/b), the dynamic power of a stage over the time

@@ -29,8 +29,9 @@ internal readonly record struct SequencePass(int Rows, int Context, int Outputs)
 /// <param name="CacheWritten">The same written.</param>
 /// <param name="ActivationBytes">Values that come from the stage before and go to the stage after, F32.</param>
 /// <param name="Operations">Kernels of the graph.</param>
+/// <param name="HeadLength">Values of a head, where the arithmetic is attention's; else 0.</param>
 internal readonly record struct StageCost(
-    Stage Stage, GgmlType Type, int Rows, double Flops, double WeightBytes, double CacheRead, double CacheWritten, double ActivationBytes, int Operations)
+    Stage Stage, GgmlType Type, int Rows, double Flops, double WeightBytes, double CacheRead, double CacheWritten, double ActivationBytes, int Operations, int HeadLength = 0)
 {
     /// <summary>All memory traffic, in bytes.</summary>
     public double Traffic => WeightBytes + CacheRead + CacheWritten + ActivationBytes;
@@ -126,6 +127,6 @@ internal static class PassCost
             read += Math.Min((long)s.Context + s.Rows, window + (long)s.Rows - 1) * cell;
         }
         // Products with the keys and with the values: 2 FLOPs each for every query value and position.
-        return new(stage, cacheType, rows, 4 * (double)model.QueryWidth * looks, 0, read, rows * cell, rows * (2.0 * (model.QueryWidth + model.KeyWidth)) * ActivationSize, unseen ? 2 : 5);
+        return new(stage, cacheType, rows, 4 * (double)model.QueryWidth * looks, 0, read, rows * cell, rows * (2.0 * (model.QueryWidth + model.KeyWidth)) * ActivationSize, unseen ? 2 : 5, model.HeadLength);
     }
 }

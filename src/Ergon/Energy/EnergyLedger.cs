@@ -106,14 +106,17 @@ internal sealed class EnergyLedger
     /// <summary>A pass is over. Passes of a device are recorded before <see cref="Settle"/> goes past their beginnings.</summary>
     public void Record(PassRecord pass)
     {
-        if (pass.End < pass.Start || !double.IsFinite(pass.Modelled.Value) || pass.Modelled < Joules.Zero || pass.Shares.Any(s => !double.IsFinite(s.Weight) || s.Weight < 0))
+        var isSound = pass.End >= pass.Start && double.IsFinite(pass.Modelled.Value) && pass.Modelled >= Joules.Zero;
+        foreach (var share in pass.Shares)
+            isSound &= double.IsFinite(share.Weight) && share.Weight >= 0;
+        if (!isSound)
             throw new ErgonException($"The pass from {pass.Start} to {pass.End} with {pass.Modelled} cannot be booked; its times must be in order and its weights finite and not negative.");
         lock (_gate)
         {
-            Book(pass.Device).Passes.Add(pass);
-            foreach (var request in pass.Shares.Select(s => s.Request).Distinct())
+            Book(pass.Device).Add(pass);
+            foreach (var share in pass.Shares)
             {
-                if (_requests.TryGetValue(request, out var book))
+                if (_requests.TryGetValue(share.Request, out var book))
                     book.LastWork = Math.Max(book.LastWork, pass.End);
             }
         }
@@ -141,8 +144,7 @@ internal sealed class EnergyLedger
                 }
                 // What lies wholly before the next interval can concern none any more. Without a meter there will be
                 // none, but the first may be a while in coming.
-                var past = device.IsMetered ? device.Settled : Past(until);
-                device.Passes.RemoveAll(pass => pass.End <= past);
+                device.Forget(device.IsMetered ? device.Settled : Past(until));
             }
             var settled = _devices.Values.Where(d => d.IsMetered).Select(d => d.Settled).DefaultIfEmpty(Past(until)).Min();
             _spans.RemoveAll(request => request.Ended <= settled);
@@ -187,7 +189,7 @@ internal sealed class EnergyLedger
         var quiet = Math.Min(energy.Value, (device.Idle * (Seconds)length).Value);
         var work = energy.Value - quiet;
 
-        var passes = device.Passes.Select(pass => (Pass: pass, Weight: WeightOf(pass, interval))).Where(p => p.Weight > 0).ToList();
+        var passes = device.During(interval).Select(pass => (Pass: pass, Weight: WeightOf(pass, interval))).Where(p => p.Weight > 0).ToList();
         var loadings = _loadings.Where(l => l.Device == device.Name && l.Modelled > Watts.Zero).Select(l => (Loading: l, Weight: l.Modelled.Value * Overlap(l.Start, l.End, interval))).Where(l => l.Weight > 0).ToList();
         var weights = passes.Sum(p => p.Weight) + loadings.Sum(l => l.Weight);
         if (weights <= 0)
@@ -285,17 +287,46 @@ internal sealed class EnergyLedger
 
     private sealed class DeviceBook(string name)
     {
+        // By their beginnings: thousands of short passes may lie between two settlements, each with an interval of its own.
+        private readonly List<PassRecord> _passes = [];
+        private int _first; // no pass before it concerns an interval that is still to come
+
         public string Name => name;
 
         public Watts Idle { get; set; }
-
-        public List<PassRecord> Passes { get; } = [];
 
         public Queue<MeterInterval> Intervals { get; } = new();
 
         public long Settled { get; set; } = long.MinValue;
 
         public bool IsMetered => Settled > long.MinValue || Intervals.Count > 0;
+
+        public void Add(PassRecord pass)
+        {
+            var at = _passes.Count;
+            while (at > 0 && _passes[at - 1].Start > pass.Start)
+                at--;
+            _passes.Insert(at, pass);
+            _first = Math.Min(_first, at);
+        }
+
+        // Intervals are asked for in the order of time.
+        public IEnumerable<PassRecord> During(MeterInterval interval)
+        {
+            while (_first < _passes.Count && _passes[_first].End < interval.Start)
+                _first++;
+            for (var i = _first; i < _passes.Count && _passes[i].Start <= interval.End; i++)
+                yield return _passes[i];
+        }
+
+        public void Forget(long past)
+        {
+            var gone = 0;
+            while (gone < _passes.Count && _passes[gone].End < past)
+                gone++;
+            _passes.RemoveRange(0, gone);
+            _first = Math.Max(0, _first - gone);
+        }
     }
 }
 

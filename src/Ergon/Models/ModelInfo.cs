@@ -1,4 +1,5 @@
 using Ergon.Models.Gguf;
+using Ergon.Native;
 
 namespace Ergon.Models;
 
@@ -51,6 +52,9 @@ public abstract class ModelInfo
 
     /// <summary>Sum of the bytes of all weights in the file.</summary>
     public long WeightBytes => Used.Sum(t => t.Bytes);
+
+    /// <summary>The type that most bytes of the weights have.</summary>
+    internal GgmlType MainType => Used.GroupBy(t => t.Type).MaxBy(g => g.Sum(t => t.Bytes))!.Key;
 
     /// <summary>The tensors that are weights.</summary>
     private protected abstract IEnumerable<GgufTensor> Used { get; }

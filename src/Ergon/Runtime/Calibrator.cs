@@ -31,7 +31,8 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml)
     [
         GgmlType.F32, GgmlType.F16, GgmlType.BF16, GgmlType.Q8_0, GgmlType.Q4_0, GgmlType.Q5_0, GgmlType.Q2_K, GgmlType.Q3_K, GgmlType.Q4_K, GgmlType.Q5_K, GgmlType.Q6_K, GgmlType.IQ4_NL, GgmlType.MXFP4,
     ];
-    private static readonly GgmlType[] CacheTypes = [GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0];
+    private static readonly (GgmlType Cache, int HeadLength)[] Attentions =
+        [(GgmlType.F16, 32), (GgmlType.F16, 64), (GgmlType.F16, 128), (GgmlType.Q8_0, 64), (GgmlType.Q8_0, 128), (GgmlType.Q4_0, 64), (GgmlType.Q4_0, 128)];
 
     /// <summary>Calibrates devices one after another.</summary>
     /// <param name="devices">Each once.</param>
@@ -46,7 +47,8 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml)
         {
             var info = DeviceInfo.Of(device);
             using var probe = new RooflineProbe(device, cores);
-            var run = new Run(this, probe, info, EstimatedProfile.Of(info, cores, files), idle, Budget / devices.Count * 0.85,
+            using var one = info.Kind == DeviceKind.Cpu && cores > 1 ? new RooflineProbe(device, 1) : null;
+            var run = new Run(this, probe, one, info, EstimatedProfile.Of(info, cores, files), idle, Budget / devices.Count * 0.85,
                 (what, share) => progress?.Report(($"{info.Name}: {what}", (i + share) / devices.Count)), cancellation);
             return (info, Profile: run.Measure(), Up: probe.Copy(download: false, Budget * 0.01), Down: probe.Copy(download: true, Budget * 0.01));
         }).ToList();
@@ -91,7 +93,7 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml)
     private static Coefficient Measured(double value, string how) => new(value, Origin.Measured, how);
 
     /// <summary>The calibration of one device.</summary>
-    private sealed class Run(Calibrator calibrator, RooflineProbe probe, DeviceInfo device, DeviceProfile known, Dictionary<IEnergyMeter, double> idle, TimeSpan budget, Action<string, double> progress, CancellationToken cancellation)
+    private sealed class Run(Calibrator calibrator, RooflineProbe probe, RooflineProbe? one, DeviceInfo device, DeviceProfile known, Dictionary<IEnergyMeter, double> idle, TimeSpan budget, Action<string, double> progress, CancellationToken cancellation)
     {
         private readonly bool _metered = idle.Keys.Any(m => m.Domain.Shows(device.Kind));
 
@@ -106,32 +108,45 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml)
                 Efficiency = new Coefficient(1, Origin.Derived, "bandwidth is what reading reached"),
             };
             // What disturbs a measurement makes it slower, so of the rounds the faster one counts.
-            var (peaks, attention) = (new Dictionary<(GgmlType Type, int Rows), double>(), new Dictionary<(GgmlType Type, int Rows), double>());
-            var bandwidth = 0.0;
-            var steps = Rounds * (((Types.Length + CacheTypes.Length) * RowCounts.Length) + 1);
+            var peaks = new Dictionary<(GgmlType Type, int Head, int Rows), double>();
+            var (bandwidth, core) = (0.0, 0.0);
+            var steps = Rounds * (((Types.Length + Attentions.Length) * RowCounts.Length) + 1);
             var (slice, done) = (budget * (_metered ? 0.5 : 0.85) / steps, 0);
             for (var round = 0; round < Rounds; round++)
             {
                 Step("memory");
                 bandwidth = Math.Max(bandwidth, probe.Bandwidth(Bytes, budget * 0.04));
+                if (one is not null)
+                    core = Math.Max(core, one.Bandwidth(Bytes / 2, budget * 0.02));
                 foreach (var rows in RowCounts)
                 {
                     foreach (var type in Types)
                     {
                         Step($"{type} x {rows} rows");
-                        Keep(peaks, type, rows, probe.Flops(type, rows, slice, launch));
+                        Keep((type, 0, rows), probe.Flops(type, rows, slice, launch));
                     }
-                    foreach (var type in CacheTypes)
+                    foreach (var (cache, head) in Attentions)
                     {
-                        Step($"attention, {type} x {rows} rows");
-                        Keep(attention, type, rows, probe.AttentionFlops(type, rows, slice, launch));
+                        Step($"attention, {cache} x {rows} rows");
+                        Keep((cache, head, rows), probe.AttentionFlops(cache, head, rows, slice, launch));
                     }
                 }
             }
-            if (peaks.Count > 0)
-                profile = profile with { Peaks = Rates(peaks, "products of matrices that caches hold") };
-            profile = profile with { Attention = Rates(attention, "512 cells, 16 heads of 64"), Bandwidth = Measured(bandwidth, string.Create(CultureInfo.InvariantCulture, $"products of a row with {Bytes >> 20} MiB of F16 weights")) };
+            var rates = peaks.OrderBy(r => r.Key).ToList();
+            profile = profile with
+            {
+                Peaks = [.. rates.Where(r => r.Key.Head == 0).Select(r => new PeakRate(r.Key.Type, r.Key.Rows, Measured(r.Value, "products of matrices that caches hold")))],
+                Attention = [.. rates.Where(r => r.Key.Head > 0).Select(r => new AttentionRate(r.Key.Type, r.Key.Head, r.Key.Rows, Measured(r.Value, "512 cells, 1024 values of all heads")))],
+                Bandwidth = Measured(bandwidth, string.Create(CultureInfo.InvariantCulture, $"products of a row with {Bytes >> 20} MiB of F16 weights")),
+                CoreBandwidth = core > 0 ? Measured(core, "the same by one core") : null,
+            };
             return _metered ? WithPower(profile) : profile;
+
+            void Keep((GgmlType, int, int) key, double? rate)
+            {
+                if (rate is { } value)
+                    peaks[key] = Math.Max(value, peaks.GetValueOrDefault(key));
+            }
 
             void Step(string what)
             {
@@ -142,15 +157,6 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml)
 
         // Not more than an eighth of what is free.
         private long Bytes => Math.Min(ReadBytes, Math.Max(16 << 20, (device.FreeMemory ?? ReadBytes) / 8));
-
-        private static void Keep(Dictionary<(GgmlType, int), double> rates, GgmlType type, int rows, double? rate)
-        {
-            if (rate is { } value)
-                rates[(type, rows)] = Math.Max(value, rates.GetValueOrDefault((type, rows)));
-        }
-
-        private static PeakRate[] Rates(Dictionary<(GgmlType Type, int Rows), double> rates, string how) =>
-            [.. rates.OrderBy(r => r.Key.Type).ThenBy(r => r.Key.Rows).Select(r => new PeakRate(r.Key.Type, r.Key.Rows, Measured(r.Value, how)))];
 
         // P = P_idle + P_c (F/(t pi)) + P_m (Q/(t b)), by one work that saturates arithmetic and one that saturates memory.
         private DeviceProfile WithPower(DeviceProfile profile)

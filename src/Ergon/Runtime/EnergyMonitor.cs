@@ -25,7 +25,7 @@ namespace Ergon.Runtime;
 /// </code></example>
 public sealed class EnergyMonitor : IDisposable
 {
-    private static readonly TimeSpan SettlingInterval = TimeSpan.FromSeconds(1), Patience = TimeSpan.FromSeconds(4), Pause = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan SettlingInterval = TimeSpan.FromSeconds(1), Patience = TimeSpan.FromSeconds(4), Pause = TimeSpan.FromMilliseconds(50), ModelledInterval = TimeSpan.FromMilliseconds(10);
 
     private readonly MeterSet _meters;
     private readonly MeterSampler _sampler;
@@ -40,7 +40,10 @@ public sealed class EnergyMonitor : IDisposable
     private long _lastRequest, _settled;
 
     // A device of the model, what is known of it, and the meters that show it: real ones, or a modelled one.
-    private sealed record MeteredDevice(DeviceProfile Profile, bool IsCalibrated, IReadOnlyList<IEnergyMeter> Meters, ModelledMeter? Modelled);
+    private sealed record MeteredDevice(DeviceProfile Profile, bool IsCalibrated, IReadOnlyList<IEnergyMeter> Meters, ModelledMeter? Modelled)
+    {
+        public long Read { get; set; } // when the modelled meter was read last
+    }
 
     internal EnergyMonitor(MeterSet meters, TimeProvider time, Func<DeviceInfo, (DeviceProfile Profile, Calibrated? Calibrated)> profiles, MeterDiagnostics? diagnostics = null)
     {
@@ -102,7 +105,7 @@ public sealed class EnergyMonitor : IDisposable
         }
         foreach (var device in DeviceInfo.All().Where(d => _model.Devices.Contains(d.Name)))
             Meter(device);
-        _weightType = _model.Description.File.Tensors.GroupBy(t => t.Type).MaxBy(g => g.Sum(t => t.Bytes))!.Key;
+        _weightType = _model.Description.MainType;
         _model.PassCompleted += Book;
         return _model;
     }
@@ -174,14 +177,21 @@ public sealed class EnergyMonitor : IDisposable
         if (device.Modelled is not { } modelled)
             return;
         modelled.Charge(energy);
-        // Now, so that an interval ends with the work and its energy falls on no other.
+        // An interval that ends with the work leaves none of its energy to what comes after. Within an interval passes share
+        // by what they were charged, so of short ones several make one.
+        var now = _time.GetTimestamp();
+        if (_time.GetElapsedTime(device.Read, now) < ModelledInterval)
+            return;
+        device.Read = now;
         _meters.Read(modelled);
     }
 
     // On the engine's thread, as a pass ends.
     private void Book(PassReport pass)
     {
-        var rows = (double)pass.Parts.Sum(p => p.Rows);
+        var rows = 0.0;
+        foreach (var part in pass.Parts)
+            rows += part.Rows;
         foreach (var segment in pass.Segments)
         {
             if (!_devices.TryGetValue(segment.Device, out var device))
@@ -191,10 +201,9 @@ public sealed class EnergyMonitor : IDisposable
             var arithmetic = EnergyModel.Observed(device.Profile, _weightType, segment.Rows, segment.Flops, 0, time).Value;
             // Arithmetic goes by rows; the weights are read once for all, so that is shared by heads. What no request
             // asked for has a share as well, which is nobody's.
-            PassShare[] shares =
-            [
-                .. pass.Parts.Select(p => new PassShare(_requests.GetValueOrDefault(p.Sequence), (arithmetic * p.Rows / rows) + (memory / pass.Parts.Count), p.IsPrompt)),
-            ];
+            var shares = new PassShare[pass.Parts.Count];
+            for (var i = 0; i < shares.Length; i++)
+                shares[i] = new PassShare(_requests.GetValueOrDefault(pass.Parts[i].Sequence), (arithmetic * pass.Parts[i].Rows / rows) + (memory / shares.Length), pass.Parts[i].IsPrompt);
             foreach (var meter in device.Meters)
                 _ledger.Record(new PassRecord(meter.Device, segment.Began, segment.Ended, new Joules(arithmetic + memory), shares));
             Charge(device, new Joules(arithmetic + memory));

@@ -10,7 +10,7 @@ namespace Ergon.Devices.Calibration;
 /// </summary>
 internal sealed class RooflineProbe : IDisposable
 {
-    private const int LeastRuns = 3, EnoughRuns = 5, LaunchKernels = 512, HeadLength = 64, Heads = 16, AttentionCells = 512;
+    private const int LeastRuns = 3, EnoughRuns = 5, LaunchKernels = 512, AttentionWidth = 1024, AttentionCells = 512;
     private const long CachedBytes = 1 << 20, ShortCopy = 4 << 10, LongCopy = 16 << 20;
 
     private readonly Backend _backend;
@@ -86,13 +86,15 @@ internal sealed class RooflineProbe : IDisposable
 
     /// <summary>FLOP/s of attention over keys and values of a type: products that a causal mask hides are not counted.</summary>
     /// <returns><see langword="null"/> where the device does not compute it.</returns>
-    public double? AttentionFlops(GgmlType type, int rows, TimeSpan budget, double launch = 0)
+    public double? AttentionFlops(GgmlType type, int headLength, int rows, TimeSpan budget, double launch = 0)
     {
+        const int Width = AttentionWidth;
+        var heads = Width / headLength;
         using var graph = new Graph(64);
-        Tensor q = graph.Input(GgmlType.F32, HeadLength * Heads, rows), k = graph.Input(type, HeadLength * Heads, AttentionCells), v = graph.Input(type, HeadLength * Heads, AttentionCells);
+        Tensor q = graph.Input(GgmlType.F32, Width, rows), k = graph.Input(type, Width, AttentionCells), v = graph.Input(type, Width, AttentionCells);
         var mask = graph.Input(GgmlType.F16, AttentionCells, rows);
-        Tensor ByHead(Tensor cells) => graph.View(cells, HeadLength, AttentionCells, Heads, cells.Nb(1), RowBytes(type, HeadLength));
-        var result = graph.FlashAttention(graph.Permute(graph.Reshape(q, HeadLength, Heads, rows), 0, 2, 1, 3), ByHead(k), ByHead(v), mask, 1 / MathF.Sqrt(HeadLength), 0);
+        Tensor ByHead(Tensor cells) => graph.View(cells, headLength, AttentionCells, heads, cells.Nb(1), RowBytes(type, headLength));
+        var result = graph.FlashAttention(graph.Permute(graph.Reshape(q, headLength, heads, rows), 0, 2, 1, 3), ByHead(k), ByHead(v), mask, 1 / MathF.Sqrt(headLength), 0);
         if (!_device.Supports(result))
             return null;
         var values = new Half[AttentionCells * rows];
@@ -104,7 +106,7 @@ internal sealed class RooflineProbe : IDisposable
             values.AsSpan((row * AttentionCells) + seen, AttentionCells - seen).Fill(Half.NegativeInfinity);
         }
         var seconds = Time(graph, result, budget, () => mask.Set<Half>(values), q, k, v) - launch;
-        return seconds > 0 ? 4.0 * HeadLength * Heads * visible / seconds : null;
+        return seconds > 0 ? 4.0 * Width * visible / seconds : null;
     }
 
     /// <summary>Bytes per second of reading weights that no cache holds.</summary>

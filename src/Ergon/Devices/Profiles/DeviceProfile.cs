@@ -33,6 +33,13 @@ internal sealed record Coefficient(double Value, Origin Origin, string Source);
 /// <param name="Flops">FLOP/s.</param>
 internal sealed record PeakRate(GgmlType Type, int Rows, Coefficient Flops);
 
+/// <summary>Arithmetic of attention.</summary>
+/// <param name="Cache">How keys and values are stored.</param>
+/// <param name="HeadLength">Values of a head.</param>
+/// <param name="Rows">Rows of queries.</param>
+/// <param name="Flops">FLOP/s; products that the mask hides are not counted.</param>
+internal sealed record AttentionRate(GgmlType Cache, int HeadLength, int Rows, Coefficient Flops);
+
 /// <summary>A clock that the device can run at.</summary>
 /// <param name="Frequency">In hertz.</param>
 /// <param name="Voltage">In volts.</param>
@@ -61,11 +68,14 @@ internal sealed record DeviceProfile
     /// <summary>FLOP/s by type and rows; a type that is not here counts as the nearest in bits.</summary>
     public required IReadOnlyList<PeakRate> Peaks { get; init; }
 
-    /// <summary>FLOP/s of attention by the cache's type and rows; where none is here, <see cref="Peaks"/> hold for it too.</summary>
-    public IReadOnlyList<PeakRate> Attention { get; init => field = value ?? []; } = [];
+    /// <summary>FLOP/s of attention by cache, head and rows; where none is here, <see cref="Peaks"/> hold for it too.</summary>
+    public IReadOnlyList<AttentionRate> Attention { get; init => field = value ?? []; } = [];
 
     /// <summary>Memory bandwidth on paper, in bytes per second.</summary>
     public required Coefficient Bandwidth { get; init; }
+
+    /// <summary>What one core of a processor reads at most, in bytes per second; <see langword="null"/>: as much as all.</summary>
+    public Coefficient? CoreBandwidth { get; init; }
 
     /// <summary>The share of <see cref="Bandwidth"/> that real reading reaches, the only fitted number; 1 where bandwidth was measured.</summary>
     public required Coefficient Efficiency { get; init; }
@@ -135,24 +145,38 @@ internal sealed record DeviceProfile
     [JsonIgnore]
     public double EffectiveBandwidth => Bandwidth.Value * Efficiency.Value;
 
-    /// <summary>FLOP/s for so many rows: between two measured numbers, linear in the logarithm of the rows (Ergon's own definition).</summary>
-    /// <param name="type">Of the weights, or of the cache.</param>
-    /// <param name="rows">Rows of activations, or of queries.</param>
-    /// <param name="attention">Whether it is attention, and no product with weights.</param>
-    public double PeakAt(GgmlType type, int rows, bool attention = false)
+    /// <summary>FLOP/s of products with weights of a type.</summary>
+    public double PeakAt(GgmlType type, int rows) => At(rows, Nearest(Peaks, type, p => p.Type).Select(p => (p.Rows, p.Flops.Value)));
+
+    /// <summary>FLOP/s of attention with heads of that length over a cache of a type.</summary>
+    public double AttentionAt(GgmlType cache, int headLength, int rows)
     {
-        var bits = Bits(type);
-        var own = (attention && Attention.Count > 0 ? Attention : Peaks)
-            .GroupBy(p => p.Type).OrderBy(g => g.Key == type ? 0 : 1).ThenBy(g => Math.Abs(Bits(g.Key) - bits)).First().OrderBy(p => p.Rows).ToArray();
-        var high = Array.FindIndex(own, p => p.Rows >= rows);
-        if (high <= 0)
-            return own[high < 0 ? ^1 : 0].Flops.Value;
-        var (below, above) = (own[high - 1], own[high]);
-        var share = Math.Log((double)rows / below.Rows) / Math.Log((double)above.Rows / below.Rows);
-        return below.Flops.Value + (share * (above.Flops.Value - below.Flops.Value));
+        if (Attention.Count == 0)
+            return PeakAt(cache, rows);
+        // A head shorter than a vector register costs as much as one that fills it, so the next length says more than a mean of both.
+        var own = Nearest(Attention, cache, a => a.Cache).GroupBy(a => a.HeadLength).MinBy(g => Math.Abs(Math.Log2((double)g.Key / headLength)))!;
+        return At(rows, own.Select(a => (a.Rows, a.Flops.Value)));
     }
 
-    /// <summary>The profile of some of a processor's cores: arithmetic and its power in proportion, memory as before.</summary>
+    private static IEnumerable<T> Nearest<T>(IReadOnlyList<T> rates, GgmlType type, Func<T, GgmlType> typeOf)
+    {
+        var bits = Bits(type);
+        return rates.GroupBy(typeOf).OrderBy(g => g.Key == type ? 0 : 1).ThenBy(g => Math.Abs(Bits(g.Key) - bits)).First();
+    }
+
+    // Between two measured numbers linear in the logarithm of the rows; Ergon's own definition.
+    private static double At(int rows, IEnumerable<(int Rows, double Flops)> rates)
+    {
+        var own = rates.OrderBy(r => r.Rows).ToArray();
+        var high = Array.FindIndex(own, r => r.Rows >= rows);
+        if (high <= 0)
+            return own[high < 0 ? ^1 : 0].Flops;
+        var (below, above) = (own[high - 1], own[high]);
+        var share = Math.Log((double)rows / below.Rows) / Math.Log((double)above.Rows / below.Rows);
+        return below.Flops + (share * (above.Flops - below.Flops));
+    }
+
+    /// <summary>The profile of some of a processor's cores: arithmetic and its power in proportion, memory as far as so many cores can read.</summary>
     public DeviceProfile WithCores(int used, int all)
     {
         var share = (double)used / all;
@@ -162,7 +186,8 @@ internal sealed record DeviceProfile
         {
             Name = $"{Name} ({used} of {all} cores)",
             Peaks = [.. Peaks.Select(p => p with { Flops = Part(p.Flops) })],
-            Attention = [.. Attention.Select(p => p with { Flops = Part(p.Flops) })],
+            Attention = [.. Attention.Select(a => a with { Flops = Part(a.Flops) })],
+            Bandwidth = CoreBandwidth is { } core && core.Value * used < EffectiveBandwidth ? Bandwidth with { Value = core.Value * used / Efficiency.Value, Origin = Origin.Derived, Source = $"{used} x {core.Source}" } : Bandwidth,
             ComputePower = compute,
             MaxPower = MaxPower with { Value = MaxPower.Value - ComputePower.Value + compute.Value, Origin = Origin.Derived },
         };
@@ -183,8 +208,10 @@ internal sealed record DeviceProfile
         }
         if (Peaks.Count == 0)
             throw new ErgonException($"The profile of '{Name}' has no peaks; give FLOP/s for at least one weight type at 1 and at 512 rows.");
-        if (Peaks.Concat(Attention).FirstOrDefault(p => p.Rows < 1) is { } peak)
+        if (Peaks.FirstOrDefault(p => p.Rows < 1) is { } peak)
             throw Wrong("peaks.rows", peak.Rows, "must be 1 or more");
+        if (Attention.FirstOrDefault(a => a.Rows < 1 || a.HeadLength < 1) is { } attention)
+            throw Wrong("attention.rows", Math.Min(attention.Rows, attention.HeadLength), "must be 1 or more, as its headLength");
         if (Efficiency.Value > 1)
             throw Wrong("efficiency", Efficiency.Value, "must be at most 1, because nothing reads faster than its memory");
         if (MemoryReserve?.Value >= 1)
@@ -214,9 +241,11 @@ internal sealed record DeviceProfile
     {
         foreach (var p in Peaks)
             yield return ($"peaks[{p.Type}, {p.Rows}]", p.Flops, true);
-        foreach (var p in Attention)
-            yield return ($"attention[{p.Type}, {p.Rows}]", p.Flops, true);
+        foreach (var a in Attention)
+            yield return ($"attention[{a.Cache}, {a.HeadLength}, {a.Rows}]", a.Flops, true);
         yield return ("bandwidth", Bandwidth, true);
+        if (CoreBandwidth is { } core)
+            yield return ("coreBandwidth", core, true);
         yield return ("efficiency", Efficiency, true);
         yield return ("launch", Launch, false);
         if (Dispatch is { } dispatch)
