@@ -17,10 +17,13 @@ namespace Ergon.Runtime;
 /// <param name="files">The machine's file system.</param>
 /// <param name="meters">Its meters; none leaves power as it was.</param>
 /// <param name="nvml">NVIDIA's library, for temperatures.</param>
-internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml)
+/// <param name="cores">Cores of the processor to use; <see langword="null"/>: all.</param>
+/// <param name="limit">How long the calibration of all devices takes, about; <see langword="null"/>: 10 s.</param>
+internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml, int? cores = null, TimeSpan? limit = null)
 {
-    /// <summary>How long a calibration of all devices takes at most, about.</summary>
-    public static readonly TimeSpan Budget = TimeSpan.FromSeconds(10);
+    private readonly int _cores = cores ?? CpuTopology.PhysicalCores();
+
+    private TimeSpan Budget { get; } = limit ?? TimeSpan.FromSeconds(10);
 
     private const int Rounds = 2;
     private const double Ambient = 25, LeastRise = 2;
@@ -41,18 +44,17 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml)
     /// <exception cref="NativeException">A device cannot be opened or failed.</exception>
     public IReadOnlyList<Calibrated> Measure(IReadOnlyList<NativeDevice> devices, IProgress<(string What, double Share)>? progress = null, CancellationToken cancellation = default)
     {
-        var cores = CpuTopology.PhysicalCores();
-        var idle = MeterWatts(() => Thread.Sleep(10), meters.Meters.Count > 0 ? TimeSpan.FromSeconds(1.2) : TimeSpan.Zero, cancellation);
+        var idle = MeterWatts(() => Thread.Sleep(10), meters.Meters.Count > 0 ? Budget * 0.12 : TimeSpan.Zero, cancellation);
         var own = devices.Select((device, i) =>
         {
             var info = DeviceInfo.Of(device);
-            using var probe = new RooflineProbe(device, cores);
-            using var one = info.Kind == DeviceKind.Cpu && cores > 1 ? new RooflineProbe(device, 1) : null;
-            var run = new Run(this, probe, one, info, EstimatedProfile.Of(info, cores, files), idle, Budget / devices.Count * 0.85,
+            using var probe = new RooflineProbe(device, _cores);
+            using var one = info.Kind == DeviceKind.Cpu && _cores > 1 ? new RooflineProbe(device, 1) : null;
+            var run = new Run(this, probe, one, info, EstimatedProfile.Of(info, _cores, files), idle, Budget / devices.Count * 0.8,
                 (what, share) => progress?.Report(($"{info.Name}: {what}", (i + share) / devices.Count)), cancellation);
             return (info, Profile: run.Measure(), Up: probe.Copy(download: false, Budget * 0.01), Down: probe.Copy(download: true, Budget * 0.01));
         }).ToList();
-        return [.. own.Select(from => new Calibrated(CalibrationStore.KeyOf(from.info, cores, files),
+        return [.. own.Select(from => new Calibrated(CalibrationStore.KeyOf(from.info, _cores, files),
             (from.Profile with
             {
                 Links = [.. own.Where(to => to != from).Select(to => new LinkProfile(to.Profile.Name,

@@ -10,7 +10,7 @@ namespace Ergon.Devices.Calibration;
 /// </summary>
 internal sealed class RooflineProbe : IDisposable
 {
-    private const int LeastRuns = 3, EnoughRuns = 5, LaunchKernels = 512, AttentionWidth = 1024, AttentionCells = 512;
+    private const int LeastRuns = 1, EnoughRuns = 5, LaunchKernels = 512, AttentionWidth = 1024, AttentionCells = 512;
     private const long CachedBytes = 1 << 20, ShortCopy = 4 << 10, LongCopy = 16 << 20;
 
     private readonly Backend _backend;

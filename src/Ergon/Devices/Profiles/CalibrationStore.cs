@@ -38,7 +38,7 @@ internal sealed class CalibrationStore(string folder)
             return null;
         try
         {
-            var found = JsonSerializer.Deserialize(File.ReadAllBytes(path), ProfileJson.Default.Calibrated)!;
+            var found = JsonSerializer.Deserialize(File.ReadAllBytes(path), ProfileJson.Default.Calibrated) ?? throw new JsonException("it is empty");
             return found.Key == key ? found with { Profile = found.Profile.Validated() } : null;
         }
         catch (Exception e) when (e is JsonException or ErgonException or IOException or UnauthorizedAccessException)

@@ -68,7 +68,7 @@ internal static class EstimatedProfile
     // "AMD EPYC" with two cores is "amd-epyc-2core": short, and safe in a label.
     private static string NameOf(DeviceInfo device, int cores)
     {
-        var words = Regex.Replace(device.Description.ToLowerInvariant(), @"\([^)]*\)|[^a-z0-9]+", " ").Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        var words = Regex.Replace(device.Description.ToLowerInvariant(), @"\s*\([^)]*\)|[^a-z0-9]+", " ").Split(' ', StringSplitOptions.RemoveEmptyEntries);
         return string.Join('-', words.Length > 0 ? words : [device.Name.ToLowerInvariant()]) + (device.Kind == DeviceKind.Cpu ? $"-{cores}core" : "");
     }
 }
