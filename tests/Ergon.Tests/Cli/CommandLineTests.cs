@@ -170,8 +170,10 @@ public sealed class CommandLineTests : IDisposable
         Assert.Equal("CPU", json.RootElement.GetProperty("devices")[0].GetString());
         var energy = json.RootElement.GetProperty("energy");
         Assert.Equal(["joules", "watts", "joules_per_token", "prefill_joules", "decode_joules", "idle_joules", "source", "quality", "reason"], energy.EnumerateObject().Select(p => p.Name));
-        // Unknown is null with a reason, never 0.
-        Assert.Equal(energy.GetProperty("joules").ValueKind == JsonValueKind.Null, energy.GetProperty("reason").ValueKind == JsonValueKind.String);
+        // Unknown is null with a reason, never 0; what is modelled says why it was not measured.
+        var isKnown = energy.GetProperty("joules").ValueKind == JsonValueKind.Number;
+        Assert.True(!isKnown || energy.GetProperty("joules").GetDouble() > 0);
+        Assert.Equal(!isKnown || energy.GetProperty("quality").GetString() == "modelled", energy.GetProperty("reason").ValueKind == JsonValueKind.String);
     }
 
     [Fact]
@@ -293,9 +295,11 @@ $", with.Error);
         Assert.Equal(["pp20", "tg4", "tg4x3", "ttft_ms", "rss_mib"], results.Select(r => r.GetProperty("test").GetString()));
         Assert.All(results, r =>
         {
-            Assert.Equal(["test", "value", "unit", "baseline", "ratio", "ratio_low", "ratio_high", "pairs"], r.EnumerateObject().Select(p => p.Name));
+            Assert.Equal(["test", "value", "unit", "baseline", "ratio", "ratio_low", "ratio_high", "pairs", "joules_per_token"], r.EnumerateObject().Select(p => p.Name));
             Assert.True(r.GetProperty("ratio").GetDouble() > 0);
             Assert.Equal(2, r.GetProperty("pairs").GetInt32());
+            var isRate = r.GetProperty("unit").GetString() == "t/s";
+            Assert.Equal(isRate, r.GetProperty("joules_per_token").ValueKind == JsonValueKind.Number);
         });
     }
 
@@ -331,10 +335,30 @@ $", with.Error);
     public async Task Devices_and_natives_name_what_is_here()
     {
         using var devices = JsonDocument.Parse((await RunAsync("devices", "--json")).Out);
-        Assert.Contains(devices.RootElement.GetProperty("devices").EnumerateArray(), d => d.GetProperty("kind").GetString() == "cpu");
+        var cpu = devices.RootElement.GetProperty("devices").EnumerateArray().First(d => d.GetProperty("kind").GetString() == "cpu");
+        Assert.True(cpu.GetProperty("flops_many_rows").GetDouble() > 1e9);
+        var table = (await RunAsync("devices")).Out.Split('\n');
+        Assert.Equal(["NAME", "KIND", "MEMORY", "FREE", "READS", "Q4_0", "x", "1", "Q4_0", "x", "512", "TEMP", "POWER", "METER", "KNOBS", "DESCRIPTION"], table[0].Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        var explained = (await RunAsync("devices", "--explain", "cpu")).Out;
+        Assert.Contains("idlePower", explained, StringComparison.Ordinal);
+        Assert.Equal(2, (await RunAsync("devices", "--explain", "Abacus")).Code);
 
         using var natives = JsonDocument.Parse((await RunAsync("natives", "--json")).Out);
         Assert.Equal(NativeVersion.LlamaCpp, natives.RootElement.GetProperty("llama_cpp").GetString());
+    }
+
+    [Fact]
+    public async Task Bench_compares_predictions_with_passes_and_metering_with_none()
+    {
+        using var predicted = JsonDocument.Parse((await RunAsync("bench", _model, "--predict", "--threads", "1", "--device", "CPU", "--json")).Out);
+        var passes = predicted.RootElement.GetProperty("passes").EnumerateArray().ToList();
+        Assert.Contains(passes, p => p.GetProperty("pass").GetString() == "decode 8 at 64");
+        Assert.All(passes, p => Assert.True(p.GetProperty("predicted_ms").GetDouble() > 0 && p.GetProperty("actual_ms").GetDouble() > 0 && p.GetProperty("runs").GetInt32() >= 5));
+        Assert.All(passes, p => Assert.Equal((p.GetProperty("predicted_ms").GetDouble() / p.GetProperty("actual_ms").GetDouble()) - 1, p.GetProperty("error").GetDouble(), 1e-3));
+
+        using var overhead = JsonDocument.Parse((await RunAsync("bench", _model, "--overhead", "-n", "8", "--pairs", "2", "--threads", "1", "--device", "CPU", "--json")).Out);
+        Assert.True(overhead.RootElement.GetProperty("ratio").GetDouble() > 0);
+        Assert.NotEmpty(overhead.RootElement.GetProperty("sources").EnumerateArray());
     }
 
     [Fact]
