@@ -29,10 +29,12 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
     private const double Ambient = 25, LeastRise = 2;
     private const long ReadBytes = 256 << 20;
     private static readonly TimeSpan MeterStep = TimeSpan.FromMilliseconds(100);
-    private static readonly int[] RowCounts = [1, 4, 16, 128, 512];
+
+    // What matters most comes first: a slow device's time may end before.
+    private static readonly int[] RowCounts = [1, 512, 4, 128, 16];
     private static readonly GgmlType[] Types =
     [
-        GgmlType.F32, GgmlType.F16, GgmlType.BF16, GgmlType.Q8_0, GgmlType.Q4_0, GgmlType.Q5_0, GgmlType.Q2_K, GgmlType.Q3_K, GgmlType.Q4_K, GgmlType.Q5_K, GgmlType.Q6_K, GgmlType.IQ4_NL, GgmlType.MXFP4,
+        GgmlType.Q4_0, GgmlType.Q8_0, GgmlType.F16, GgmlType.Q4_K, GgmlType.Q6_K, GgmlType.F32, GgmlType.BF16, GgmlType.Q5_K, GgmlType.Q5_0, GgmlType.Q3_K, GgmlType.Q2_K, GgmlType.IQ4_NL, GgmlType.MXFP4,
     ];
     private static readonly (GgmlType Cache, int HeadLength)[] Attentions =
         [(GgmlType.F16, 32), (GgmlType.F16, 64), (GgmlType.F16, 128), (GgmlType.Q8_0, 64), (GgmlType.Q8_0, 128), (GgmlType.Q4_0, 64), (GgmlType.Q4_0, 128)];
@@ -113,10 +115,10 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
             var peaks = new Dictionary<(GgmlType Type, int Head, int Rows), double>();
             var (bandwidth, core) = (0.0, 0.0);
             var steps = Rounds * (((Types.Length + Attentions.Length) * RowCounts.Length) + 1);
-            var (slice, done) = (budget * (_metered ? 0.5 : 0.85) / steps, 0);
-            for (var round = 0; round < Rounds; round++)
+            var (time, done, began) = (budget * (_metered ? 0.5 : 0.85), 0, Stopwatch.GetTimestamp());
+            var slice = time / steps;
+            for (var round = 0; round < Rounds && Step("memory"); round++)
             {
-                Step("memory");
                 bandwidth = Math.Max(bandwidth, probe.Bandwidth(Bytes, budget * 0.04));
                 if (one is not null)
                     core = Math.Max(core, one.Bandwidth(Bytes / 2, budget * 0.02));
@@ -124,13 +126,13 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                 {
                     foreach (var type in Types)
                     {
-                        Step($"{type} x {rows} rows");
-                        Keep((type, 0, rows), probe.Flops(type, rows, slice, launch));
+                        if (Step($"{type} x {rows} rows"))
+                            Keep((type, 0, rows), probe.Flops(type, rows, slice, launch));
                     }
                     foreach (var (cache, head) in Attentions)
                     {
-                        Step($"attention, {cache} x {rows} rows");
-                        Keep((cache, head, rows), probe.AttentionFlops(cache, head, rows, slice, launch));
+                        if (Step($"attention, {cache} x {rows} rows"))
+                            Keep((cache, head, rows), probe.AttentionFlops(cache, head, rows, slice, launch));
                     }
                 }
             }
@@ -150,10 +152,12 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                     peaks[key] = Math.Max(value, peaks.GetValueOrDefault(key));
             }
 
-            void Step(string what)
+            // Whether there is time left.
+            bool Step(string what)
             {
                 cancellation.ThrowIfCancellationRequested();
                 progress(what, 0.9 * done++ / steps);
+                return Stopwatch.GetElapsedTime(began) < time;
             }
         }
 
