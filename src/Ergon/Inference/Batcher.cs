@@ -27,6 +27,7 @@ internal sealed partial class Batcher : IDisposable
     private Candidates _candidates = null!;
     private long _passes; // complete
     private long _begun;
+    private int Depth => Math.Min(_engine.Depth, MaxInFlight);
     private bool _discarded;
 
     // Whose rows a pass takes.
@@ -50,6 +51,9 @@ internal sealed partial class Batcher : IDisposable
 
     /// <summary>Told of each pass, on the engine's thread.</summary>
     public event Action<PassReport>? PassCompleted;
+
+    /// <summary>At most so many passes are in flight, however many devices there are; 1 lets the devices take turns. For measurements.</summary>
+    public int MaxInFlight { get; set; } = int.MaxValue;
 
     /// <summary>Sequences that keep what they have even when the cache is full; for the engine's thread alone.</summary>
     public HashSet<int> Held { get; } = [];
@@ -102,7 +106,7 @@ internal sealed partial class Batcher : IDisposable
 
     private bool Work()
     {
-        while (_inFlight.Count < _engine.Depth && TryBegin())
+        while (_inFlight.Count < Depth && TryBegin())
         {
         }
         // One at a time, so that its generations can go on while the others are under way.
@@ -294,7 +298,7 @@ internal sealed partial class Batcher : IDisposable
             if (!generation.IsInFlight)
                 _ready.Add(generation);
         }
-        var share = (all + _engine.Depth - 1) / _engine.Depth;
+        var share = (all + Depth - 1) / Depth;
         if (_ready.Count > share)
         {
             _ready.Sort(static (a, b) => a.LastPass != b.LastPass ? a.LastPass.CompareTo(b.LastPass) : a.Sequence.CompareTo(b.Sequence));

@@ -5,14 +5,6 @@ using Ergon.Native.Tensors;
 
 namespace Ergon.Inference;
 
-/// <summary>Which stages run on which device.</summary>
-/// <param name="Device">The device.</param>
-/// <param name="Stages">The run of stages; those of an engine follow each other and cover the model.</param>
-/// <param name="Threads">CPU threads.</param>
-/// <param name="Cpus">Logical CPUs to stay on, which makes a device of its own of them; <see langword="null"/> leaves the choice to the system.</param>
-/// <param name="Tier">Of which sequences the rows run here, by <see cref="Engine.MoveTo"/>; <see langword="null"/>: of all. Placements of one run of stages and different tiers work at the same time.</param>
-internal sealed record Placement(NativeDevice Device, StageRange Stages, int Threads, int[]? Cpus = null, int? Tier = null);
-
 /// <summary>One tensor of the KV cache.</summary>
 /// <param name="Type">How its values are stored.</param>
 /// <param name="RowBytes">What it holds for one position.</param>
@@ -44,7 +36,8 @@ internal sealed class Engine : IEngine
     /// <exception cref="NativeException">A device failed or has not enough memory.</exception>
     public Engine(ModelDescription model, IReadOnlyList<Placement> placements, int cells, int maxSequences, GgmlType cacheType, IProgress<double>? progress = null, CancellationToken cancellation = default)
     {
-        RequireCover(model, placements);
+        if (Placement.WhyNoCover(placements, model.LayerCount) is { } reason)
+            throw new ArgumentException(reason, nameof(placements));
         Model = model;
         _reports = new SegmentReport[placements.Count];
         var shape = KvCacheShape.For(model, cells, maxSequences);
@@ -56,25 +49,6 @@ internal sealed class Engine : IEngine
         _check = new RowCheck(model.VocabularySize, Cells);
         _isInFlight = new bool[maxSequences];
         _pipeline = new Pipeline(model, placements, shape, cacheType, progress, cancellation);
-    }
-
-    private static void RequireCover(ModelDescription model, IReadOnlyList<Placement> placements)
-    {
-        var next = 0;
-        for (var i = 0; i < placements.Count; i++)
-        {
-            var (stages, tier) = (placements[i].Stages, placements[i].Tier);
-            var parallel = i > 0 && tier is not null && placements[i - 1].Tier is not null && stages == placements[i - 1].Stages;
-            // After the last layer a value has a row for each output, which the tiers would mix up with those before.
-            if ((!parallel && stages.First != next) || stages.End <= stages.First || (tier is not null && stages.End >= Stage.OfLayer(model.LayerCount)))
-                throw new ArgumentException($"The placement of {stages} does not continue the model at stage {next}.", nameof(placements));
-            next = stages.End;
-        }
-        if (next != Stage.Count(model.LayerCount))
-            throw new ArgumentException($"The placements end at stage {next} of {Stage.Count(model.LayerCount)}.", nameof(placements));
-        int[][] tiers = [.. placements.Where(p => p.Tier is not null).GroupBy(p => p.Stages).Select(g => g.Select(p => p.Tier!.Value).Order().ToArray())];
-        if (tiers.Any(t => t[0] != 0 || t.Distinct().Count() < t.Length || !t.SequenceEqual(tiers[0])))
-            throw new ArgumentException("Stages that are placed by tiers must be placed for the same tiers everywhere, each once, from 0 on.", nameof(placements));
     }
 
     public ModelDescription Model { get; }

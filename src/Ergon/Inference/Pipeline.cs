@@ -37,7 +37,7 @@ internal sealed class Pipeline : IDisposable
         var devices = new List<Placement>();
         foreach (var placement in placements)
         {
-            if (!devices.Exists(d => IsSameDevice(d, placement)))
+            if (!devices.Exists(placement.IsOnSameDevice))
                 devices.Add(placement);
         }
         _flights = [.. Enumerable.Range(0, Math.Min(devices.Count, MaxDepth)).Select(i => new Flight(i, model, placements, cells.Sequences))];
@@ -49,7 +49,7 @@ internal sealed class Pipeline : IDisposable
             for (var i = 0; i < placements.Count; i++)
             {
                 var placement = placements[i];
-                var thread = _devices.Find(d => IsSameDevice(d.First, placement)).Thread;
+                var thread = _devices.Find(d => placement.IsOnSameDevice(d.First)).Thread;
                 // Here, not on the device's thread: threads that load would inherit its processors.
                 var segment = new Segment(model, thread.Backend, placement.Stages, cells, cacheType, Depth, progress, cancellation);
                 var end = i + placements.Skip(i).TakeWhile(p => p.Stages == placement.Stages).Count();
@@ -62,8 +62,6 @@ internal sealed class Pipeline : IDisposable
             throw;
         }
     }
-
-    private static bool IsSameDevice(Placement a, Placement b) => a.Device.Name == b.Device.Name && (a.Cpus ?? []).SequenceEqual(b.Cpus ?? []);
 
     /// <summary>Passes that can be in flight: as many as devices can be busy with, 1 where there is one device.</summary>
     public int Depth => _flights.Length;
