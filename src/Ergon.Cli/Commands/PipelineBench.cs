@@ -12,7 +12,8 @@ namespace Ergon.Cli.Commands;
 
 /// <summary>
 /// <c>ergon dev pipeline</c>: a model cut between two clusters of processors, at each layer in turn: tokens a second of
-/// several sequences while the clusters take turns, and while each has a pass of a part of the sequences.
+/// several sequences while the clusters take turns, while each has a pass of a part of the sequences, and while the
+/// batcher chooses.
 /// </summary>
 internal static class PipelineBench
 {
@@ -69,30 +70,34 @@ internal static class PipelineBench
                 rates.Add(await RateAsync(whole, work, cancellation));
             await terminal.Out.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"one device of all processors: {Median.Of(rates).Value:F1} t/s"));
         }
-        List<string[]> rows = [["layers", "turns t/s", "in flight t/s", "ratio", "95 % interval"]];
+        List<string[]> rows = [["layers", "turns t/s", "in flight t/s", "ratio", "95 % interval", "chosen t/s", "ratio", "95 % interval"]];
+        int?[] kinds = [1, work.Clusters.Length, null];
         for (var cut = work.Step; cut < model.LayerCount; cut += work.Step)
         {
             using var loaded = Load(work, [On(0, 0, cut), On(1, cut, model.LayerCount)]);
-            List<double> turns = [], flights = [];
+            var rates = new double[kinds.Length, work.Pairs];
             for (var pair = -1; pair < work.Pairs; pair++)
             {
-                // The first warms up; then each kind goes first in every other pair.
-                double turn = 0, flight = 0;
-                for (var i = 0; i < 2; i++)
+                // The first warms up and lets the choice be made; then another kind goes first each time.
+                for (var i = 0; i < kinds.Length; i++)
                 {
-                    var inFlight = (pair + i) % 2 == 0;
-                    await loaded.LimitInFlightAsync(inFlight ? work.Clusters.Length : 1);
+                    var kind = (pair + 1 + i) % kinds.Length;
+                    await loaded.KeepInFlightAsync(kinds[kind]);
                     var rate = await RateAsync(loaded, work, cancellation);
-                    (turn, flight) = inFlight ? (turn, rate) : (rate, flight);
+                    if (pair >= 0)
+                        rates[kind, pair] = rate;
                 }
-                if (pair < 0)
-                    continue;
-                turns.Add(turn);
-                flights.Add(flight);
             }
-            var ratio = Median.Of(flights.Zip(turns, (f, t) => f / t));
-            rows.Add([$"{cut}+{model.LayerCount - cut}", Text(Median.Of(turns).Value, "F1"), Text(Median.Of(flights).Value, "F1"), Text(ratio.Value, "F3"), ratio.Low is { } low ? $"{Text(low, "F3")} to {Text(ratio.High!.Value, "F3")}" : ""]);
+            rows.Add([$"{cut}+{model.LayerCount - cut}", Text(Of(0).Value, "F1"), .. Against(1), .. Against(2)]);
             terminal.Status($"{cut} of {model.LayerCount - 1}", isLast: cut + work.Step >= model.LayerCount);
+
+            Median Of(int kind) => Median.Of(Enumerable.Range(0, work.Pairs).Select(pair => rates[kind, pair]));
+
+            string[] Against(int kind)
+            {
+                var ratio = Median.Of(Enumerable.Range(0, work.Pairs).Select(pair => rates[kind, pair] / rates[0, pair]));
+                return [Text(Of(kind).Value, "F1"), Text(ratio.Value, "F3"), ratio.Low is { } low ? $"{Text(low, "F3")} to {Text(ratio.High!.Value, "F3")}" : ""];
+            }
         }
         Columns.Write(terminal.Out, [.. rows]);
         return Exit.Ok;

@@ -27,7 +27,8 @@ internal sealed partial class Batcher : IDisposable
     private Candidates _candidates = null!;
     private long _passes; // complete
     private long _begun;
-    private int Depth => Math.Min(_engine.Depth, MaxInFlight);
+    private int _depth; // groups that the generations are divided into
+    private GroupChoice _choice = null!;
     private bool _discarded;
 
     // Whose rows a pass takes.
@@ -46,14 +47,15 @@ internal sealed partial class Batcher : IDisposable
     {
         _engine = open();
         _candidates = new Candidates(_engine.VocabularySize);
+        _choice = new GroupChoice(_engine.Depth, _engine.Cells.MaxSequences);
         return _engine;
     }, _ => Work(), End);
 
     /// <summary>Told of each pass, on the engine's thread.</summary>
     public event Action<PassReport>? PassCompleted;
 
-    /// <summary>At most so many passes are in flight, however many devices there are; 1 lets the devices take turns. For measurements.</summary>
-    public int MaxInFlight { get; set; } = int.MaxValue;
+    /// <summary>How many passes to keep in flight, at most <see cref="IEngine.Depth"/>; <see langword="null"/> leaves it to what is measured. For the engine's thread alone.</summary>
+    public int? InFlight { get; set; }
 
     /// <summary>Sequences that keep what they have even when the cache is full; for the engine's thread alone.</summary>
     public HashSet<int> Held { get; } = [];
@@ -106,7 +108,7 @@ internal sealed partial class Batcher : IDisposable
 
     private bool Work()
     {
-        while (_inFlight.Count < Depth && TryBegin())
+        while (_inFlight.Count < _engine.Depth && TryBegin())
         {
         }
         // One at a time, so that its generations can go on while the others are under way.
@@ -137,7 +139,7 @@ internal sealed partial class Batcher : IDisposable
         generations.RemoveAll(static g => g.Ended);
     }
 
-    // Begins a pass of those that are in none; false where there is nobody, or no room for them.
+    // Begins a pass of those that are in none; false where there is nobody, no room for them, or no device.
     private bool TryBegin()
     {
         var taken = _unused.TryPop(out var used) ? used : new Taken();
@@ -145,6 +147,8 @@ internal sealed partial class Batcher : IDisposable
         try
         {
             Admit();
+            EndCancelled(_waiting);
+            EndCancelled(_running);
             var count = Gather(taken);
             taken.Began = Stopwatch.GetTimestamp();
             while (count > 0 && !(hasBegun = _engine.TryBegin(_rows.AsSpan(0, count))))
@@ -192,6 +196,7 @@ internal sealed partial class Batcher : IDisposable
             }
             PassCompleted?.Invoke(new PassReport(_engine.Reports.ToArray(), [.. taken.Parts.Select(p => new PassPart(p.Generation.Sequence, p.Rows, p.IsPrompt))],
                 _inFlight.TryPeek(out var next) ? next.Began : Stopwatch.GetTimestamp()));
+            Note(taken);
             var vocabulary = _engine.VocabularySize;
             foreach (var (generation, _, _) in taken.Parts)
             {
@@ -216,6 +221,15 @@ internal sealed partial class Batcher : IDisposable
         // What an engine forgot of the others too is computed again.
         foreach (var generation in _running.Concat(_waiting).Where(g => !g.Ended && g.Next > _engine.Cells.Length(g.Sequence)))
             generation.StartOver();
+    }
+
+    // What passes of these groups take, while all decode: then a generation has one row in a pass.
+    private void Note(Taken taken)
+    {
+        if (_running.Exists(static g => g.IsPrefilling) || taken.Parts.Exists(static p => p.IsPrompt))
+            _choice.Interrupt();
+        else
+            _choice.Land(_running.Count, _depth, taken.Parts.Count, Stopwatch.GetTimestamp());
     }
 
     private void LandAll()
@@ -286,8 +300,6 @@ internal sealed partial class Batcher : IDisposable
     {
         _ready.Clear();
         _prefilling.Clear();
-        EndCancelled(_waiting);
-        EndCancelled(_running);
         int all = 0, decoding = 0, count = 0;
         foreach (var generation in _running)
         {
@@ -298,7 +310,11 @@ internal sealed partial class Batcher : IDisposable
             if (!generation.IsInFlight)
                 _ready.Add(generation);
         }
-        var share = (all + Depth - 1) / Depth;
+        // Prompts are bound by arithmetic, which divides without loss; whether decoding does is measured.
+        _depth = Math.Min(_engine.Depth, InFlight ?? (all > decoding ? _engine.Depth : _choice.For(decoding)));
+        if (_inFlight.Count >= _depth)
+            return 0;
+        var share = (all + _depth - 1) / _depth;
         if (_ready.Count > share)
         {
             _ready.Sort(static (a, b) => a.LastPass != b.LastPass ? a.LastPass.CompareTo(b.LastPass) : a.Sequence.CompareTo(b.Sequence));

@@ -56,6 +56,12 @@ internal sealed class Engine : IEngine
     /// <summary>The opened devices.</summary>
     public IEnumerable<Backend> Backends => _pipeline.Backends;
 
+    /// <summary>Told of each segment before it computes, on its device's thread; what it throws is a failure of the device. For tests.</summary>
+    public Action<StageRange>? SegmentBegins
+    {
+        set => _pipeline.SegmentBegins = value;
+    }
+
     /// <inheritdoc/>
     public ReadOnlySpan<SegmentReport> Reports => _reports.AsSpan(0, _reported);
 

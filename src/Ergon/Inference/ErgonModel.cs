@@ -194,8 +194,8 @@ public sealed partial class ErgonModel : IDisposable
     /// <summary>Tells this model from others.</summary>
     internal ReadOnlySpan<byte> Fingerprint => _fingerprint.Value;
 
-    /// <summary>Lets at most so many passes be in flight, from the next on; 1 lets devices take turns.</summary>
-    internal Task LimitInFlightAsync(int most) => _batcher.InvokeAsync(_ => _batcher.MaxInFlight = most);
+    /// <summary>Keeps so many passes in flight from the next on, where there are as many devices; 1 lets devices take turns, <see langword="null"/> leaves it to what is measured.</summary>
+    internal Task KeepInFlightAsync(int? passes) => _batcher.InvokeAsync(_ => _batcher.InFlight = passes);
 
     /// <summary>Told of each pass, on the engine's thread.</summary>
     internal event Action<PassReport>? PassCompleted

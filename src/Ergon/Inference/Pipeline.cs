@@ -69,6 +69,9 @@ internal sealed class Pipeline : IDisposable
     /// <summary>What passes in flight have for themselves, by their numbers.</summary>
     public ReadOnlySpan<Flight> Flights => _flights;
 
+    /// <summary>Told of each segment before it computes, on its device's thread; what it throws is a failure of the device.</summary>
+    public Action<StageRange>? SegmentBegins { get; set; }
+
     /// <summary>The opened devices.</summary>
     public IEnumerable<Backend> Backends => _devices.Select(d => d.Thread.Backend);
 
@@ -93,6 +96,7 @@ internal sealed class Pipeline : IDisposable
             var (segment, thread, tier, end) = _lanes[index];
             try
             {
+                SegmentBegins?.Invoke(segment.Stages);
                 flight.Compute(segment, index, tier);
             }
 #pragma warning disable CA1031 // whoever waits for the pass gets it
