@@ -13,8 +13,8 @@ internal sealed class GroupChoice(int most, int sequences)
     // What rounds of all sequences a rate is taken over, after those in which the groups change.
     private const int Rounds = 4, Settling = 2;
 
-    // Measurements of the fastest between two of the others: trials of even half the speed then cost some 3 percent.
-    private const int Confidence = 32;
+    // Measurements of the fastest between two of the others: a trial at half the speed then costs some 2 percent.
+    private const int Confidence = 64;
 
     private readonly Known?[] _known = new Known?[sequences + 1]; // by sequences
     private (int Sequences, int Groups) _now;
