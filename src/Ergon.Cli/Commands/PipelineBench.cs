@@ -41,13 +41,13 @@ internal static class PipelineBench
         try
         {
             int[][] clusters = [.. text.Split('/').Select(list => list.Split(',').SelectMany(Range).ToArray())];
-            if (clusters.Length == 2)
+            if (clusters.Length == 2 && clusters.SelectMany(c => c).Distinct().Count() == clusters.Sum(c => c.Length))
                 return clusters;
         }
         catch (FormatException)
         {
         }
-        throw new ErgonException($"--clusters is '{text}', but must be two lists of processors, such as 0-3/4-7.");
+        throw new ErgonException($"--clusters is '{text}', but must be two lists of processors with none in common, such as 0-3/4-7.");
 
         static IEnumerable<int> Range(string part)
         {
