@@ -59,6 +59,58 @@ public sealed class GpuTests : IDisposable
         Assert.Equal(59, restored.Statistics!.ReusedTokens);
     }
 
+    [GpuTheory]
+    [InlineData("llama")]
+    [InlineData("gemma3")]
+    [InlineData("lfm2")]
+    [InlineData("qwen3moe")]
+    public void Passes_in_flight_on_the_CPU_and_the_GPU_give_the_bits_that_they_give_in_turn(string architecture)
+    {
+        var model = Model(architecture);
+        Placement[] placements = [new(Cpu, StageRange.OfLayers(model, 0, 1), 1), new(GpuFactAttribute.Gpu!, StageRange.OfLayers(model, 1, model.LayerCount), 1)];
+        using var turns = new Engine(model, placements, 1024, 4, GgmlType.F16);
+        using var flights = new Engine(model, placements, 1024, 4, GgmlType.F16);
+        Assert.Equal(2, flights.Depth);
+        int[] sequences = [.. Enumerable.Range(0, 4).Select(_ => turns.Cells.Open()!.Value)];
+        Assert.All(sequences, s => Assert.Equal(s, flights.Cells.Open()));
+        var waiting = new Queue<float[]>();
+        for (var round = 0; round < 12; round++)
+        {
+            PassRow[] rows = [.. sequences.Chunk(2).ElementAt(round % 2).SelectMany(s => Enumerable.Range(0, round < 2 ? 20 + s : 1).Select(i => new PassRow(s, 10 + round + i, round > 1 || i == 19 + s)))];
+            Assert.True(turns.TryRun(rows, out var expected));
+            if (waiting.Count == 2)
+                Assert.Equal(waiting.Dequeue(), flights.Complete().ToArray());
+            Assert.True(flights.TryBegin(rows));
+            waiting.Enqueue(expected.ToArray());
+        }
+        while (waiting.TryDequeue(out var expected))
+            Assert.Equal(expected, flights.Complete().ToArray());
+    }
+
+    [GpuFact]
+    public async Task Generations_in_flight_on_the_CPU_and_the_GPU_give_the_tokens_that_they_give_in_turn()
+    {
+        var path = new RandomModel("llama", GgmlType.F32).Write(_folder.Path);
+        var description = ModelDescription.Read(GgufFile.Open(path));
+        using var model = ErgonModel.Load(path, new ModelOptions
+        {
+            Placements = [Placement.On("CPU", StageRange.OfLayers(description, 0, 2)), Placement.On(GpuFactAttribute.Gpu!.Name, StageRange.OfLayers(description, 2, description.LayerCount))],
+            ContextLength = 128, MaxSequences = 4,
+        });
+        Assert.Equal(["CPU", GpuFactAttribute.Gpu!.Name], model.Devices);
+        var sessions = Enumerable.Range(0, 4).Select(_ => model.CreateSession()).ToArray();
+        var turns = await AllAsync(1);
+        Assert.Equal(turns, await AllAsync(2));
+        foreach (var session in sessions)
+            session.Dispose();
+
+        async Task<int[][]> AllAsync(int inFlight)
+        {
+            await model.KeepInFlightAsync(inFlight);
+            return await Task.WhenAll(sessions.Select((s, i) => RunAsync(s, [.. Enumerable.Range(10 + i, 15 + i)], 40)));
+        }
+    }
+
     private static async Task<int[]> RunAsync(Session session, int[] prompt, int count)
     {
         var tokens = new List<int>();

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Ergon.Native.Llama;
 
 namespace Ergon.Inference;
@@ -5,48 +6,77 @@ namespace Ergon.Inference;
 /// <summary>
 /// Runs an engine on its one thread and lets generations of several sequences share its passes: each pass
 /// carries one row of every sequence that decodes, then prompts, of which short ones are not kept waiting by long
-/// ones. A generation that the cache has no room for waits until it has. Its methods may be called from any thread.
+/// ones. Where passes can be in flight on several devices, each is of a part of the generations. A generation that the
+/// cache has no room for waits until it has. Its methods may be called from any thread.
 /// </summary>
-internal sealed class Batcher : IDisposable
+internal sealed partial class Batcher : IDisposable
 {
     // Rows of prompts in a pass beside which somebody decodes, and waits for the whole pass.
     private const int PromptRowsBesideDecoding = 128;
 
-    // A generation starts when there is room for its prompt and so many tokens; the rest shows.
-    private const int RoomToBegin = 32;
-
     private readonly List<Generation> _waiting = []; // in order; those that gave way come first
     private readonly List<Generation> _running = []; // in the order in which they began
+    private readonly List<Generation> _ready = [];
     private readonly List<Generation> _prefilling = [];
-    private readonly List<(Generation Generation, int Rows, bool IsPrompt)> _inPass = [];
+    private readonly Queue<Taken> _inFlight = [];
+    private readonly Stack<Taken> _unused = [];
     private readonly Dictionary<int, long> _lastUse = []; // the pass that last extended a sequence
     private readonly PassRow[] _rows = new PassRow[Engine.MaxRows];
     private readonly EngineThread<IEngine> _thread;
     private IEngine _engine = null!; // for its thread
     private Candidates _candidates = null!;
-    private long _passes;
+    private long _passes; // complete
+    private long _begun;
+    private int _depth; // groups that the generations are divided into
+    private GroupChoice _choice = null!;
     private bool _discarded;
+
+    // Whose rows a pass takes.
+    private sealed class Taken
+    {
+        public List<(Generation Generation, int Rows, bool IsPrompt)> Parts { get; } = [];
+
+        public long Began { get; set; }
+
+        // Whether it was in flight while numbers that are not finite stood in the cache.
+        public bool IsSuspect { get; set; }
+    }
 
     /// <param name="open">Opens the engine, on the thread that will use it; the batcher owns it.</param>
     public Batcher(Func<IEngine> open) => _thread = new EngineThread<IEngine>(typeof(ErgonModel), () =>
     {
         _engine = open();
         _candidates = new Candidates(_engine.VocabularySize);
+        _choice = new GroupChoice(_engine.Depth, _engine.Cells.MaxSequences);
         return _engine;
     }, _ => Work(), End);
 
     /// <summary>Told of each pass, on the engine's thread.</summary>
     public event Action<PassReport>? PassCompleted;
 
+    /// <summary>How many passes to keep in flight, at most <see cref="IEngine.Depth"/>; <see langword="null"/> leaves it to what is measured. For the engine's thread alone.</summary>
+    public int? InFlight { get; set; }
+
     /// <summary>Sequences that keep what they have even when the cache is full; for the engine's thread alone.</summary>
     public HashSet<int> Held { get; } = [];
 
     /// <summary>Runs <paramref name="action"/> between two passes, on the engine's thread.</summary>
     /// <exception cref="ObjectDisposedException">The engine is gone.</exception>
-    public Task<T> InvokeAsync<T>(Func<IEngine, T> action) => _thread.InvokeAsync(action);
+    public Task<T> InvokeAsync<T>(Func<IEngine, T> action) => _thread.InvokeAsync(engine =>
+    {
+        LandAll();
+        return action(engine);
+    });
 
     /// <summary>Runs <paramref name="action"/> between two passes unless the engine is gone, and does not wait.</summary>
-    public void TryPost(Action<IEngine> action)
+    public void TryPost(Action<IEngine> action) => TryWake(engine =>
+    {
+        LandAll();
+        action(engine);
+    });
+
+    // Also while passes are in flight.
+    private void TryWake(Action<IEngine> action)
     {
         try
         {
@@ -64,7 +94,7 @@ internal sealed class Batcher : IDisposable
     {
         _thread.Post(engine => Enter(engine, generation));
         // Where nothing runs, because somebody holds the cache, nobody else would notice.
-        generation.Cancellation.Register(() => TryPost(static _ => { }));
+        generation.Cancellation.Register(() => TryWake(static _ => { }));
     }
 
     private void Enter(IEngine engine, Generation generation)
@@ -78,17 +108,12 @@ internal sealed class Batcher : IDisposable
 
     private bool Work()
     {
-        try
+        while (_inFlight.Count < _engine.Depth && TryBegin())
         {
-            RunPass();
         }
-#pragma warning disable CA1031 // each reader gets it, and the engine goes on with the next
-        catch (Exception e)
-#pragma warning restore CA1031
-        {
-            foreach (var (generation, _, _) in _inPass)
-                generation.Fail(e);
-        }
+        // One at a time, so that its generations can go on while the others are under way.
+        if (_inFlight.Count > 0)
+            Land();
         RemoveEnded(_running);
         RemoveEnded(_waiting);
         // Whoever holds a part of the cache wakes the thread when it is free.
@@ -114,46 +139,121 @@ internal sealed class Batcher : IDisposable
         generations.RemoveAll(static g => g.Ended);
     }
 
-    private void RunPass()
+    // Begins a pass of those that are in none; false where there is nobody, no room for them, or no device.
+    private bool TryBegin()
     {
-        Admit();
-        var count = Gather();
-        if (count == 0)
-            return;
-        ReadOnlySpan<float> logits;
-        while (!_engine.TryRun(_rows.AsSpan(0, count), out logits))
+        var taken = _unused.TryPop(out var used) ? used : new Taken();
+        var hasBegun = false;
+        try
         {
-            if (!ForgetIdle())
+            Admit();
+            EndCancelled(_waiting);
+            EndCancelled(_running);
+            var count = Gather(taken);
+            taken.Began = Stopwatch.GetTimestamp();
+            while (count > 0 && !(hasBegun = _engine.TryBegin(_rows.AsSpan(0, count))))
             {
-                GiveWay();
-                return;
+                if (ForgetIdle())
+                    continue;
+                // Those in flight may end and leave room behind.
+                if (_inFlight.Count == 0)
+                    GiveWay();
+                break;
             }
         }
-        _passes++;
-        foreach (var (generation, rows, _) in _inPass)
+#pragma warning disable CA1031 // each reader gets it, and the engine goes on with the next
+        catch (Exception e)
+#pragma warning restore CA1031
         {
-            _lastUse[generation.Sequence] = _passes;
-            generation.Advance(rows);
+            Fail(taken, e);
         }
-        PassCompleted?.Invoke(new PassReport(_engine.Reports.ToArray(), [.. _inPass.Select(p => new PassPart(p.Generation.Sequence, p.Rows, p.IsPrompt))]));
-        var vocabulary = _engine.VocabularySize;
-        foreach (var (generation, _, _) in _inPass)
+        if (!hasBegun)
         {
-            if (generation.Left > 0)
-                continue;
-            Accept(generation, logits[..vocabulary]);
-            logits = logits[vocabulary..];
+            Recycle(taken);
+            return false;
         }
+        _begun++;
+        foreach (var (generation, rows, _) in taken.Parts)
+            generation.FlyWith(_begun, rows);
+        _inFlight.Enqueue(taken);
+        return true;
+    }
+
+    // Waits for the pass that began first, and gives its generations their tokens.
+    private void Land()
+    {
+        var taken = _inFlight.Dequeue();
+        foreach (var (generation, _, _) in taken.Parts)
+            generation.Land();
+        try
+        {
+            var logits = _engine.Complete();
+            _passes++;
+            foreach (var (generation, rows, _) in taken.Parts)
+            {
+                _lastUse[generation.Sequence] = _passes;
+                generation.Advance(rows);
+            }
+            PassCompleted?.Invoke(new PassReport(_engine.Reports.ToArray(), [.. taken.Parts.Select(p => new PassPart(p.Generation.Sequence, p.Rows, p.IsPrompt))],
+                _inFlight.TryPeek(out var next) ? next.Began : Stopwatch.GetTimestamp()));
+            Note(taken);
+            var vocabulary = _engine.VocabularySize;
+            foreach (var (generation, _, _) in taken.Parts)
+            {
+                var hasLogits = generation.Left == 0;
+                if (hasLogits)
+                    Accept(generation, logits[..vocabulary], taken.IsSuspect);
+                else if (taken.IsSuspect)
+                    Recompute(generation);
+                logits = hasLogits ? logits[vocabulary..] : logits;
+            }
+        }
+#pragma warning disable CA1031 // each reader gets it, and the engine goes on with the next
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            Fail(taken, e);
+        }
+        Recycle(taken);
         if (!_discarded)
             return;
         _discarded = false;
         // What an engine forgot of the others too is computed again.
-        foreach (var generation in _running.Concat(_waiting).Where(g => g.Next > _engine.Cells.Length(g.Sequence)))
+        foreach (var generation in _running.Concat(_waiting).Where(g => !g.Ended && g.Next > _engine.Cells.Length(g.Sequence)))
             generation.StartOver();
     }
 
+    // What passes of these groups take, while all decode: then a generation has one row in a pass.
+    private void Note(Taken taken)
+    {
+        if (_running.Exists(static g => g.IsPrefilling) || taken.Parts.Exists(static p => p.IsPrompt))
+            _choice.Interrupt();
+        else
+            _choice.Land(_running.Count, _depth, taken.Parts.Count, Stopwatch.GetTimestamp());
+    }
+
+    private void LandAll()
+    {
+        while (_inFlight.Count > 0)
+            Land();
+        RemoveEnded(_running);
+    }
+
+    private static void Fail(Taken taken, Exception error)
+    {
+        foreach (var (generation, _, _) in taken.Parts)
+            generation.Fail(error);
+    }
+
+    private void Recycle(Taken taken)
+    {
+        taken.Parts.Clear();
+        taken.IsSuspect = false;
+        _unused.Push(taken);
+    }
+
     // What goes wrong with one generation is its own affair.
-    private void Accept(Generation generation, ReadOnlySpan<float> logits)
+    private void Accept(Generation generation, ReadOnlySpan<float> logits, bool isSuspect)
     {
         try
         {
@@ -162,7 +262,14 @@ internal sealed class Batcher : IDisposable
                 generation.Accept(logits, _candidates);
                 return;
             }
+            if (isSuspect)
+            {
+                Recompute(generation);
+                return;
+            }
             _discarded = true;
+            foreach (var other in _inFlight)
+                other.IsSuspect = true;
             _engine.Discard(generation.Sequence);
             generation.Fail(new ErgonException("The model gave logits that are not finite numbers: its weights are damaged or the device computes wrongly. Try the file on another device with --device."));
         }
@@ -174,121 +281,57 @@ internal sealed class Batcher : IDisposable
         }
     }
 
-    // Strictly in order, or a long prompt would wait for ever behind short ones.
-    private void Admit()
+    // Its pass looked at cells, masked ones, of a generation that has failed since. Whether it is to blame itself shows
+    // the next time.
+    private void Recompute(Generation generation)
     {
-        while (_waiting.Count > 0 && _running.Count < _rows.Length)
-        {
-            var next = _waiting[0];
-            // Those that run have room of their own to come.
-            var promised = 0;
-            foreach (var generation in _running)
-                promised += generation.Left + (generation.IsPrefilling ? RoomToBegin : 0);
-            if (!next.Ended && !next.Cancellation.IsCancellationRequested && (_running.Count > 0 || Held.Count > 0) && !TryMakeRoom(promised + next.Left + RoomToBegin, next))
-                return;
-            _waiting.RemoveAt(0);
-            _running.Add(next);
-        }
-    }
-
-    /// <summary>Makes sessions that rest forget, those first that rested longest, until so many positions are free; forgets nothing where that would not do. For the engine's thread alone.</summary>
-    public bool TryMakeRoom(int positions) => TryMakeRoom(positions, starting: null);
-
-    /// <summary>Notes that a sequence was used, so that others forget first. For the engine's thread alone.</summary>
-    public void Use(int sequence) => _lastUse[sequence] = _passes;
-
-    private bool TryMakeRoom(int positions, Generation? starting)
-    {
-        if (_engine.Cells.Free >= positions)
-            return true;
-        // At most so much: what sequences share is counted for each.
-        var most = _engine.Cells.Free + Idle(starting).Sum(_engine.Cells.Length) + _waiting.Where(w => HasGivable(w, starting)).Sum(w => w.Next);
-        if (most < positions)
-            return false;
-        while (_engine.Cells.Free < positions)
-        {
-            if (!ForgetIdle(starting))
-                return false;
-        }
-        return true;
-    }
-
-    // Sessions keep what they computed in case they go on; under pressure the one that rested longest starts over.
-    private bool ForgetIdle(Generation? starting = null)
-    {
-        var idle = Idle(starting).OrderBy(s => _lastUse.GetValueOrDefault(s)).ToArray();
-        if (idle.Length > 0)
-        {
-            _engine.Cells.Truncate(idle[0], 0);
-            return true;
-        }
-        // What one that waits had computed is worth less than what runs.
-        if (_waiting.FindLast(w => HasGivable(w, starting)) is not { } waits)
-            return false;
-        TakeBack(waits);
-        return true;
-    }
-
-    private bool HasGivable(Generation waiting, Generation? starting) => waiting is { Next: > 0, Ended: false } && waiting != starting && !Held.Contains(waiting.Sequence);
-
-    private IEnumerable<int> Idle(Generation? starting)
-    {
-        var busy = _running.Concat(_waiting.Where(w => w.Next > 0)).Select(g => g.Sequence).Concat(Held).ToHashSet();
-        if (starting is not null)
-            busy.Add(starting.Sequence);
-        return Enumerable.Range(0, _engine.Cells.MaxSequences).Where(s => _engine.Cells.IsOpen(s) && !busy.Contains(s) && _engine.Cells.Length(s) > 0);
-    }
-
-    private void TakeBack(Generation generation)
-    {
-        _engine.Cells.Truncate(generation.Sequence, 0);
+        _engine.Discard(generation.Sequence);
         generation.StartOver();
-    }
-
-    // With nothing idle left, the generation that began last gives its room to the others and comes again when there
-    // is some; alone, it needs more than the cache has.
-    private void GiveWay()
-    {
-        var last = _running.FindLast(g => !g.Ended)!;
-        // What is held, because it is being saved or restored, is free again soon.
-        if (_running.Count(g => !g.Ended) > 1 || Held.Count > 0)
-        {
-            TakeBack(last);
-            _running.Remove(last);
-            _waiting.Insert(0, last);
-        }
-        else if (last.IsPrefilling)
-        {
-            last.Fail(new ErgonException($"The cache holds {_engine.Cells.Capacity} positions for all sessions, and this prompt needs {last.Left} more than the {_engine.Cells.Capacity - _engine.Cells.Free} in use; load the model with a larger CacheLength."));
-        }
-        else
-        {
-            last.End(FinishReason.Length);
-        }
     }
 
     // Fills the rows of the next pass: decoding rows first, since each makes somebody wait for one token. Prompts
     // share the rest equally, but for what the shortest of them do not need.
-    private int Gather()
+    //
+    // Where passes can be in flight, each takes its share of all generations and no more, so that the other devices have
+    // passes of the others: as many groups as devices, as large as each other. Those whose last pass is longest ago come
+    // first. So the groups stay as they are while nobody joins or leaves, which lets each find its graph again, and
+    // level out by themselves when somebody does: a pass that lands next to a larger group leaves the rest to the next.
+    private int Gather(Taken taken)
     {
-        _inPass.Clear();
+        _ready.Clear();
         _prefilling.Clear();
-        EndCancelled(_waiting);
-        EndCancelled(_running);
-        var count = 0;
+        int all = 0, decoding = 0, count = 0;
         foreach (var generation in _running)
         {
             if (generation.Ended)
                 continue;
+            all++;
+            decoding += generation.IsPrefilling ? 0 : 1;
+            if (!generation.IsInFlight)
+                _ready.Add(generation);
+        }
+        // Prompts are bound by arithmetic, which divides without loss; whether decoding does is measured.
+        _depth = Math.Min(_engine.Depth, InFlight ?? (all > decoding ? _engine.Depth : _choice.For(decoding)));
+        if (_inFlight.Count >= _depth)
+            return 0;
+        var share = (all + _depth - 1) / _depth;
+        if (_ready.Count > share)
+        {
+            _ready.Sort(static (a, b) => a.LastPass != b.LastPass ? a.LastPass.CompareTo(b.LastPass) : a.Sequence.CompareTo(b.Sequence));
+            _ready.RemoveRange(share, _ready.Count - share);
+        }
+        foreach (var generation in _ready)
+        {
             if (generation.IsPrefilling)
                 _prefilling.Add(generation);
             else if (count < _rows.Length)
-                Take(generation, 1, ref count);
+                Take(generation, 1, taken, ref count);
         }
-        var room = count == 0 ? _rows.Length : Math.Min(_rows.Length - count, PromptRowsBesideDecoding);
+        // Also beside somebody who decodes in another pass: on each device that waits for this one.
+        var room = decoding == 0 ? _rows.Length : Math.Min(_rows.Length - count, PromptRowsBesideDecoding);
         _prefilling.Sort(static (a, b) => a.Left.CompareTo(b.Left));
         for (var i = 0; i < _prefilling.Count && room > 0; i++)
-            room -= Take(_prefilling[i], Math.Max(1, room / (_prefilling.Count - i)), ref count);
+            room -= Take(_prefilling[i], Math.Max(1, room / (_prefilling.Count - i)), taken, ref count);
         return count;
     }
 
@@ -296,19 +339,20 @@ internal sealed class Batcher : IDisposable
     {
         foreach (var generation in generations)
         {
-            if (!generation.Ended && generation.Cancellation.IsCancellationRequested)
+            // One in flight ends when its pass does: until then devices write to its cells.
+            if (!generation.Ended && !generation.IsInFlight && generation.Cancellation.IsCancellationRequested)
                 generation.End(FinishReason.Cancelled);
         }
     }
 
-    private int Take(Generation generation, int rows, ref int count)
+    private int Take(Generation generation, int rows, Taken taken, ref int count)
     {
         var isPrompt = generation.IsPrefilling;
         var tokens = generation.NextChunk(rows);
         for (var i = 0; i < tokens.Length; i++)
             _rows[count++] = new PassRow(generation.Sequence, tokens[i], WantsLogits: i == generation.Left - 1);
         generation.EnterPass();
-        _inPass.Add((generation, tokens.Length, isPrompt));
+        taken.Parts.Add((generation, tokens.Length, isPrompt));
         return tokens.Length;
     }
 

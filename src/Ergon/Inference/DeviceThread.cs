@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Runtime.ExceptionServices;
 using Ergon.Native.Tensors;
 
 namespace Ergon.Inference;
@@ -10,11 +9,10 @@ namespace Ergon.Inference;
 /// </summary>
 internal sealed class DeviceThread : IDisposable
 {
-    private readonly SemaphoreSlim _begin = new(0), _done = new(0);
+    private readonly SemaphoreSlim _posted = new(0);
     private readonly Thread? _thread;
     private Backend? _backend;
     private readonly ConcurrentQueue<Action?> _work = new();
-    private ExceptionDispatchInfo? _failure;
 
     /// <param name="device">The device.</param>
     /// <param name="threads">CPU threads.</param>
@@ -43,73 +41,61 @@ internal sealed class DeviceThread : IDisposable
 
     public Backend Backend => _backend!;
 
-    /// <summary>Runs <paramref name="work"/> on the device's thread and waits for it.</summary>
-    public void Run(Action work)
+    /// <summary>Runs <paramref name="work"/> on the device's thread, waits for it and throws what it throws.</summary>
+    private void Run(Action work)
     {
-        Begin(work);
-        Join();
+        var done = new TaskCompletionSource();
+        Post(() =>
+        {
+            try
+            {
+                work();
+                done.SetResult();
+            }
+#pragma warning disable CA1031 // whoever waits gets it
+            catch (Exception e)
+#pragma warning restore CA1031
+            {
+                done.SetException(e);
+            }
+        });
+        done.Task.GetAwaiter().GetResult();
     }
 
-    /// <summary>Starts <paramref name="work"/>, after what was begun before; a <see cref="Join"/> for each.</summary>
-    public void Begin(Action work)
+    /// <summary>Runs <paramref name="work"/>, which throws nothing, after what was posted before; at once where the caller's thread is the device's.</summary>
+    public void Post(Action work)
     {
         if (_thread is null)
         {
-            Do(work);
+            work();
             return;
         }
         _work.Enqueue(work);
-        _begin.Release();
-    }
-
-    /// <summary>Waits for the first that was begun and not waited for, and throws what any of them threw.</summary>
-    public void Join()
-    {
-        if (_thread is not null)
-            _done.Wait();
-        var failure = _failure;
-        _failure = null;
-        failure?.Throw();
+        _posted.Release();
     }
 
     private void Loop()
     {
         while (true)
         {
-            _begin.Wait();
+            _posted.Wait();
             _work.TryDequeue(out var work);
             if (work is null)
                 return;
-            Do(work);
-            _done.Release();
-        }
-    }
-
-    private void Do(Action work)
-    {
-        try
-        {
             work();
         }
-#pragma warning disable CA1031 // whoever joins gets it
-        catch (Exception e)
-#pragma warning restore CA1031
-        {
-            _failure = ExceptionDispatchInfo.Capture(e);
-        }
     }
 
-    /// <summary>Closes the device; its segments are gone.</summary>
+    /// <summary>Closes the device; its segments are gone and nothing is posted any more.</summary>
     public void Dispose()
     {
         if (_thread is not null)
         {
             _work.Enqueue(null);
-            _begin.Release();
+            _posted.Release();
             _thread.Join();
         }
         _backend?.Dispose();
-        _begin.Dispose();
-        _done.Dispose();
+        _posted.Dispose();
     }
 }

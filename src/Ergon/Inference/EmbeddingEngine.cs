@@ -28,7 +28,7 @@ internal sealed class EmbeddingEngine : IDisposable
         _backend = new Backend(device, threads, cpus);
         try
         {
-            _segment = new Segment(model, _backend, layers, new KvCacheShape(context, 1, 0, 0), GgmlType.F16, progress, cancellation);
+            _segment = new Segment(model, _backend, layers, new KvCacheShape(context, 1, 0, 0), GgmlType.F16, depth: 1, progress, cancellation);
         }
         catch
         {

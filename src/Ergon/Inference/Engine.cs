@@ -1,18 +1,9 @@
 using System.Numerics;
-using System.Runtime.ExceptionServices;
 using Ergon.Models;
 using Ergon.Native;
 using Ergon.Native.Tensors;
 
 namespace Ergon.Inference;
-
-/// <summary>Which stages run on which device.</summary>
-/// <param name="Device">The device.</param>
-/// <param name="Stages">The run of stages; those of an engine follow each other and cover the model.</param>
-/// <param name="Threads">CPU threads.</param>
-/// <param name="Cpus">Logical CPUs to stay on, which makes a device of its own of them; <see langword="null"/> leaves the choice to the system.</param>
-/// <param name="Tier">Of which sequences the rows run here, by <see cref="Engine.MoveTo"/>; <see langword="null"/>: of all. Placements of one run of stages and different tiers work at the same time.</param>
-internal sealed record Placement(NativeDevice Device, StageRange Stages, int Threads, int[]? Cpus = null, int? Tier = null);
 
 /// <summary>One tensor of the KV cache.</summary>
 /// <param name="Type">How its values are stored.</param>
@@ -26,18 +17,13 @@ internal sealed class Engine : IEngine
     /// <summary>Rows a pass can have; more are several passes. llama.cpp's <c>n_ubatch</c>, which bit-identical results depend on.</summary>
     public const int MaxRows = 512;
 
-    private readonly List<(DeviceThread Thread, Placement First)> _devices = [];
-    private readonly List<Lane> _lanes = [];
-    private readonly Boundary? _boundary;
-    private readonly Pass _pass;
+    private readonly Pipeline _pipeline;
+    private readonly Queue<Flight> _inFlight = [];
+    private readonly bool[] _isInFlight; // by sequence
     private readonly SegmentReport[] _reports;
     private readonly RowCheck _check;
     private readonly Dictionary<int, CacheTensor[]> _cacheTensors = []; // by tier, once asked for
-    private float[] _result = [];
-    private int _resultLength, _reported;
-
-    // One segment and what it is told: all rows of a pass, or those of its tier.
-    private sealed record Lane(Segment Segment, DeviceThread Thread, int? Tier, Pass Pass, Action Work);
+    private int _reported;
 
     /// <param name="model">The model.</param>
     /// <param name="placements">Devices for all its stages, in order.</param>
@@ -50,65 +36,31 @@ internal sealed class Engine : IEngine
     /// <exception cref="NativeException">A device failed or has not enough memory.</exception>
     public Engine(ModelDescription model, IReadOnlyList<Placement> placements, int cells, int maxSequences, GgmlType cacheType, IProgress<double>? progress = null, CancellationToken cancellation = default)
     {
-        RequireCover(model, placements);
+        if (Placement.WhyNoCover(placements, model.LayerCount) is { } reason)
+            throw new ArgumentException(reason, nameof(placements));
         Model = model;
-        _pass = NewPass();
-        _boundary = placements.Count > 1 ? new Boundary(model, MaxRows) : null;
         _reports = new SegmentReport[placements.Count];
-        Cells = new KvCache(model, KvCacheShape.For(model, cells, maxSequences), (kind, from, to, count) =>
+        var shape = KvCacheShape.For(model, cells, maxSequences);
+        Cells = new KvCache(model, shape, (kind, from, to, count) =>
         {
-            foreach (var lane in _lanes)
-                lane.Segment.Copy(kind, from, to, count);
+            foreach (var (segment, _) in Rest())
+                segment.Copy(kind, from, to, count);
         });
         _check = new RowCheck(model.VocabularySize, Cells);
-        try
-        {
-            var several = placements.Any(p => !IsSameDevice(p, placements[0]));
-            foreach (var placement in placements)
-            {
-                if (!_devices.Exists(d => IsSameDevice(d.First, placement)))
-                    _devices.Add((new DeviceThread(placement.Device, placement.Threads, placement.Cpus, isCaller: !several), placement));
-                var thread = _devices.Find(d => IsSameDevice(d.First, placement)).Thread;
-                // Here, not on the device's thread: threads that load would inherit its processors.
-                var segment = new Segment(model, thread.Backend, placement.Stages, Cells.Shape, cacheType, progress, cancellation);
-                var pass = placement.Tier is null ? _pass : NewPass();
-                _lanes.Add(new Lane(segment, thread, placement.Tier, pass, () => segment.Run(pass, _boundary, _result.AsSpan(0, _resultLength))));
-            }
-        }
-        catch
-        {
-            Dispose();
-            throw;
-        }
-
-        Pass NewPass() => new(MaxRows, model.Layers.Window, model.Layers.ConvolutionLength);
-    }
-
-    private static bool IsSameDevice(Placement a, Placement b) => a.Device.Name == b.Device.Name && (a.Cpus ?? []).SequenceEqual(b.Cpus ?? []);
-
-    private static void RequireCover(ModelDescription model, IReadOnlyList<Placement> placements)
-    {
-        var next = 0;
-        for (var i = 0; i < placements.Count; i++)
-        {
-            var (stages, tier) = (placements[i].Stages, placements[i].Tier);
-            var parallel = i > 0 && tier is not null && placements[i - 1].Tier is not null && stages == placements[i - 1].Stages;
-            // After the last layer a value has a row for each output, which the tiers would mix up with those before.
-            if ((!parallel && stages.First != next) || stages.End <= stages.First || (tier is not null && stages.End >= Stage.OfLayer(model.LayerCount)))
-                throw new ArgumentException($"The placement of {stages} does not continue the model at stage {next}.", nameof(placements));
-            next = stages.End;
-        }
-        if (next != Stage.Count(model.LayerCount))
-            throw new ArgumentException($"The placements end at stage {next} of {Stage.Count(model.LayerCount)}.", nameof(placements));
-        int[][] tiers = [.. placements.Where(p => p.Tier is not null).GroupBy(p => p.Stages).Select(g => g.Select(p => p.Tier!.Value).Order().ToArray())];
-        if (tiers.Any(t => t[0] != 0 || t.Distinct().Count() < t.Length || !t.SequenceEqual(tiers[0])))
-            throw new ArgumentException("Stages that are placed by tiers must be placed for the same tiers everywhere, each once, from 0 on.", nameof(placements));
+        _isInFlight = new bool[maxSequences];
+        _pipeline = new Pipeline(model, placements, shape, cacheType, progress, cancellation);
     }
 
     public ModelDescription Model { get; }
 
     /// <summary>The opened devices.</summary>
-    public IEnumerable<Backend> Backends => _devices.Select(d => d.Thread.Backend);
+    public IEnumerable<Backend> Backends => _pipeline.Backends;
+
+    /// <summary>Told of each segment before it computes, on its device's thread; what it throws is a failure of the device. For tests.</summary>
+    public Action<StageRange>? SegmentBegins
+    {
+        set => _pipeline.SegmentBegins = value;
+    }
 
     /// <inheritdoc/>
     public ReadOnlySpan<SegmentReport> Reports => _reports.AsSpan(0, _reported);
@@ -122,35 +74,93 @@ internal sealed class Engine : IEngine
     public int VocabularySize => Model.VocabularySize;
 
     /// <inheritdoc/>
-    public bool TryRun(scoped ReadOnlySpan<PassRow> rows, out ReadOnlySpan<float> logits)
+    public int Depth => _pipeline.Depth;
+
+    /// <inheritdoc/>
+    public bool TryBegin(scoped ReadOnlySpan<PassRow> rows)
     {
-        logits = default;
+        if (_inFlight.Count == Depth)
+            throw new InvalidOperationException($"{Depth} passes are in flight, as many as there can be; complete one first.");
         _check.Validate(rows);
         if (rows.Length > Cells.Free)
             return false;
-        Span<(int Sequence, int Length)> before = stackalloc (int, int)[Math.Min(rows.Length, Cells.MaxSequences)];
-        var runs = 0;
+        var flight = Unused();
+        flight.Clear();
         try
         {
             for (int i = 0, count; i < rows.Length; i += count)
             {
                 var sequence = rows[i].Sequence;
                 count = Runs.Length(rows[i..]);
-                before[runs] = (sequence, Cells.Length(sequence));
-                if (Model.Rope is null && before[runs].Length + count > Model.TrainingContext)
+                var length = Cells.Length(sequence);
+                if (_isInFlight[sequence])
+                    throw new ArgumentException($"Row {i} is of sequence {sequence}, of which rows are in flight; complete their pass first.", nameof(rows));
+                if (Model.Rope is null && length + count > Model.TrainingContext)
                     throw new ErgonException($"The model has {Model.TrainingContext} learned positions and cannot go beyond them.");
-                runs++;
+                flight.Extends(sequence, length);
                 Cells.TryAppend(sequence, count);
             }
-            logits = Compute(rows);
-            return true;
+            flight.Fill(rows, Cells);
         }
         catch
         {
-            foreach (var (sequence, length) in before[..runs])
-                Cells.Truncate(sequence, length);
+            flight.TakeBack(Cells);
             throw;
         }
+        foreach (var (sequence, _) in flight.Before)
+            _isInFlight[sequence] = true;
+        _inFlight.Enqueue(flight);
+        _pipeline.Start(flight);
+        return true;
+    }
+
+    // The first, so that as long as equal groups of sequences take turns each finds the graphs of its last pass.
+    private Flight Unused()
+    {
+        foreach (var flight in _pipeline.Flights)
+        {
+            if (!_inFlight.Contains(flight))
+                return flight;
+        }
+        throw new InvalidOperationException("All flights are in use.");
+    }
+
+    /// <inheritdoc/>
+    public ReadOnlySpan<float> Complete()
+    {
+        var flight = _inFlight.Dequeue();
+        flight.Wait();
+        foreach (var (sequence, _) in flight.Before)
+            _isInFlight[sequence] = false;
+        _reported = flight.CopyReports(_reports);
+        try
+        {
+            return flight.Result();
+        }
+        catch
+        {
+            flight.TakeBack(Cells);
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public bool TryRun(scoped ReadOnlySpan<PassRow> rows, out ReadOnlySpan<float> logits)
+    {
+        logits = default;
+        if (_inFlight.Count > 0)
+            throw new InvalidOperationException("A pass is in flight; complete it before running one alone.");
+        if (!TryBegin(rows))
+            return false;
+        logits = Complete();
+        return true;
+    }
+
+    // The segments, once no device works on any: what is cached must not change under a pass.
+    private IEnumerable<(Segment Segment, int? Tier)> Rest()
+    {
+        _pipeline.Settle();
+        return _pipeline.Segments;
     }
 
     /// <summary>
@@ -173,8 +183,8 @@ internal sealed class Engine : IEngine
 
         void Overwrite(CacheKind kind, (int First, int Count) cells)
         {
-            foreach (var lane in _lanes)
-                lane.Segment.Overwrite(kind, cells.First, cells.Count);
+            foreach (var (segment, _) in Rest())
+                segment.Overwrite(kind, cells.First, cells.Count);
         }
     }
 
@@ -210,7 +220,7 @@ internal sealed class Engine : IEngine
         for (var layer = 0; layer < Model.LayerCount; layer++)
         {
             var keeps = Model.Layers.HasConvolution(layer) ? Model.Layers.ConvolutionLength : Model.Layers.HasWindow(layer) ? Model.Layers.Window : int.MaxValue;
-            var segment = _lanes.First(l => (l.Tier is null || l.Tier == tier) && l.Segment.CacheOf(layer) is not null).Segment;
+            var segment = _pipeline.Segments.First(s => (s.Tier is null || s.Tier == tier) && s.Segment.CacheOf(layer) is not null).Segment;
             var cache = segment.CacheOf(layer)!.Value;
             tensors.AddRange(cache.Tensors.Select(t => new CacheTensor(t, segment, cache.Kind, keeps)));
         }
@@ -228,6 +238,7 @@ internal sealed class Engine : IEngine
 
     private int Read(int sequence, CacheTensor from, int first, Span<byte> rows)
     {
+        _pipeline.Settle();
         var rowBytes = (int)from.Tensor.Nb(1);
         var count = rows.Length / rowBytes;
         for (int i = 0, run; i < count; i += run)
@@ -240,6 +251,7 @@ internal sealed class Engine : IEngine
 
     private int Write(int sequence, CacheTensor to, int first, ReadOnlySpan<byte> rows)
     {
+        _pipeline.Settle();
         var rowBytes = (int)to.Tensor.Nb(1);
         var count = rows.Length / rowBytes;
         for (int i = 0, run; i < count; i += run)
@@ -274,65 +286,5 @@ internal sealed class Engine : IEngine
         return sum == 0;
     }
 
-    private ReadOnlySpan<float> Compute(scoped ReadOnlySpan<PassRow> rows)
-    {
-        _pass.Fill(rows, Cells);
-        _resultLength = _pass.Outputs * Model.VocabularySize;
-        if (_result.Length < _resultLength)
-            _result = GC.AllocateUninitializedArray<float>(_resultLength);
-        _reported = 0;
-        for (int i = 0, end; i < _lanes.Count; i = end)
-        {
-            var stages = _lanes[i].Segment.Stages;
-            for (end = i + 1; end < _lanes.Count && _lanes[end].Segment.Stages == stages; end++)
-            {
-            }
-            // Without anything to hand on, the feed-forward block of the last layer and the head have nothing to do.
-            if (_pass.Outputs == 0 && stages.First >= Stage.OfLayer(Model.LayerCount) - 1)
-                break;
-            Run(rows, i, end);
-        }
-        return _result.AsSpan(0, _resultLength);
-    }
-
-    // Lanes of one run of stages, all at the same time.
-    private void Run(scoped ReadOnlySpan<PassRow> rows, int first, int end)
-    {
-        for (var i = first; i < end; i++)
-        {
-            var lane = _lanes[i];
-            if (lane.Tier is not null)
-                lane.Pass.Fill(rows, Cells, lane.Tier);
-            if (lane.Pass.Rows > 0)
-                lane.Thread.Begin(lane.Work);
-        }
-        ExceptionDispatchInfo? failure = null;
-        for (var i = first; i < end; i++)
-        {
-            if (_lanes[i].Pass.Rows == 0)
-                continue;
-            try
-            {
-                _lanes[i].Thread.Join();
-                _reports[_reported++] = _lanes[i].Segment.Report;
-            }
-#pragma warning disable CA1031 // thrown once the others, which compute for the same pass, have ended
-            catch (Exception e)
-#pragma warning restore CA1031
-            {
-                failure ??= ExceptionDispatchInfo.Capture(e);
-            }
-        }
-        failure?.Throw();
-    }
-
-    public void Dispose()
-    {
-        for (var i = _lanes.Count - 1; i >= 0; i--)
-            _lanes[i].Segment.Dispose();
-        _lanes.Clear();
-        foreach (var (thread, _) in _devices)
-            thread.Dispose();
-        _devices.Clear();
-    }
+    public void Dispose() => _pipeline.Dispose();
 }

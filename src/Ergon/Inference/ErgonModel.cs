@@ -3,6 +3,7 @@ using Ergon.Models;
 using Ergon.Models.Gguf;
 using Ergon.Models.Templates;
 using Ergon.Native;
+using Ergon.Native.Tensors;
 using Microsoft.Extensions.Logging;
 
 namespace Ergon.Inference;
@@ -30,14 +31,14 @@ public sealed partial class ErgonModel : IDisposable
     private readonly Lazy<ChatTemplate?> _template;
     private readonly Lazy<byte[]> _fingerprint;
 
-    private ErgonModel(ModelInfo description, Tokenizer tokenizer, Batcher batcher, ModelOptions options, int cells, int context, string device, int threads, TimeSpan loadTime)
+    private ErgonModel(ModelInfo description, Tokenizer tokenizer, Batcher batcher, ModelOptions options, int cells, int context, IReadOnlyList<string> devices, int threads, TimeSpan loadTime)
     {
         Description = description;
         Engine = description is ModelDescription ? EngineChoice.Ergon : EngineChoice.Libllama;
         Tokenizer = tokenizer;
         _batcher = batcher;
         ContextLength = context;
-        Devices = [device];
+        Devices = devices;
         Threads = threads;
         LoadTime = loadTime;
         MaxSequences = options.MaxSequences;
@@ -90,6 +91,12 @@ public sealed partial class ErgonModel : IDisposable
         var description = Describe(GgufFile.Open(path), options.Engine);
         if (Architecture.Find(description.ArchitectureName) is { Encoder: true })
             throw new ErgonException($"{path}: the architecture '{description.ArchitectureName}' embeds texts and generates none; use 'ergon embed', or EmbeddingModel in code.");
+        if (options.Placements is { } plan)
+        {
+            if (options.Device is not null || options.Threads is not null)
+                throw new ErgonException($"{(options.Device is not null ? $"device is '{options.Device}'" : $"threads is {options.Threads}")}, but the plan says what runs where; use either.");
+            Placement.Require(plan, description);
+        }
         var threads = Ranged("threads", options.Threads ?? DefaultThreads(description), 1, 512);
         Ranged("max-sequences", options.MaxSequences, 1, MaxSequencesLimit);
         if (options.ContextLength is { } asked)
@@ -106,13 +113,15 @@ public sealed partial class ErgonModel : IDisposable
             ? KvCacheShape.For(described, (int)Math.Min(MaxCells, CellsFor(length)), options.MaxSequences).Bytes(described, options.CacheType)
             : ((WholeModel)description).CacheBytes(options.CacheType) * CellsFor(length);
         var wanted = options.ContextLength ?? Math.Min(description.TrainingContext, DefaultContext);
-        var device = DeviceChoice.Choose(options.Device, description.WeightBytes + CacheBytes(wanted) + IntermediateBytes(description));
+        var placements = options.Placements ?? [new Placement(DeviceChoice.Choose(options.Device, description.WeightBytes + CacheBytes(wanted) + IntermediateBytes(description)), StageRange.Whole(description), threads)];
         var context = wanted;
-        if (options.ContextLength is null && DeviceInfo.FreeBytes(device) is > 0 and var free)
+        foreach (var placed in options.ContextLength is null ? placements.GroupBy(p => p.Device.Name) : [])
         {
+            if (DeviceInfo.FreeBytes(placed.First().Device) is not (> 0 and var free))
+                continue;
             // A quarter of what is left stays free for the other programs.
-            var fits = (free - description.WeightBytes - IntermediateBytes(description)) / 4 * 3;
-            while (context > LeastContext && CacheBytes(context) > fits)
+            var fits = (free - placed.Sum(p => WeightBytes(description, p.Stages)) - IntermediateBytes(description)) / 4 * 3;
+            while (context > LeastContext && CacheBytes(context) * placed.Sum(p => p.Stages.AttentionShare) > fits)
                 context /= 2;
         }
         if (context > description.LearnedPositions)
@@ -124,8 +133,8 @@ public sealed partial class ErgonModel : IDisposable
             throw new ErgonException($"cache-length is {cells}, which does not hold one context of {context}; use a smaller --ctx, or a larger cache.");
 
         Func<IEngine> open = description is ModelDescription own
-            ? () => new Engine(own, [new Placement(device, StageRange.Whole(own), threads)], (int)cells, options.MaxSequences, options.CacheType, options.Progress, cancellation)
-            : () => new LibllamaEngine((WholeModel)description, device, threads, (int)cells, options.MaxSequences, options.CacheType, repack: true, options.Progress, cancellation);
+            ? () => new Engine(own, placements, (int)cells, options.MaxSequences, options.CacheType, options.Progress, cancellation)
+            : () => new LibllamaEngine((WholeModel)description, placements[0].Device, threads, (int)cells, options.MaxSequences, options.CacheType, repack: true, options.Progress, cancellation);
         if (description is WholeModel && options.TrialCommand is { } command)
             new LibllamaTrial(path, (int)cells, options.MaxSequences, options.KvType, threads).Run(command, description, cancellation);
 
@@ -137,7 +146,7 @@ public sealed partial class ErgonModel : IDisposable
             batcher = new Batcher(open);
             var tokenizer = vocabulary.GetAwaiter().GetResult();
             RequireSameVocabulary(description, tokenizer);
-            return new ErgonModel(description, tokenizer, batcher, options, (int)cells, context, device.Name, threads, System.Diagnostics.Stopwatch.GetElapsedTime(began));
+            return new ErgonModel(description, tokenizer, batcher, options, (int)cells, context, [.. placements.Select(p => p.Device.Name).Distinct()], ThreadsOf(placements), System.Diagnostics.Stopwatch.GetElapsedTime(began));
         }
         catch
         {
@@ -185,6 +194,9 @@ public sealed partial class ErgonModel : IDisposable
     /// <summary>Tells this model from others.</summary>
     internal ReadOnlySpan<byte> Fingerprint => _fingerprint.Value;
 
+    /// <summary>Keeps so many passes in flight from the next on, where there are as many devices; 1 lets devices take turns, <see langword="null"/> leaves it to what is measured.</summary>
+    internal Task KeepInFlightAsync(int? passes) => _batcher.InvokeAsync(_ => _batcher.InFlight = passes);
+
     /// <summary>Told of each pass, on the engine's thread.</summary>
     internal event Action<PassReport>? PassCompleted
     {
@@ -223,6 +235,13 @@ public sealed partial class ErgonModel : IDisposable
     // this share of the weights a further thread spends more on the meetings than it saves, and on a busy
     // machine the others wait for the one that lost its core.
     private static int DefaultThreads(ModelInfo d) => (int)Math.Clamp(d.WeightBytes / WeightBytesPerThread, 1, CpuTopology.PhysicalCores());
+
+    // Each device once, however many runs of stages it has; of others than the CPU one thread drives all.
+    private static int ThreadsOf(IReadOnlyList<Placement> placements) => placements.Count == 1 ? placements[0].Threads
+        : Math.Max(1, placements.Where((p, i) => p.Device.Kind == NativeDeviceKind.Cpu && !placements.Take(i).Any(p.IsOnSameDevice)).Sum(p => p.Threads));
+
+    private static long WeightBytes(ModelInfo d, StageRange stages) =>
+        d is ModelDescription model && !(stages.BeginsModel && stages.EndsModel) ? model.Weights.Where(w => stages.Contains(w)).Sum(w => model.File.FindTensor(w.TensorName)!.Bytes) : d.WeightBytes;
 
     // The largest intermediate results of a full pass.
     private static long IntermediateBytes(ModelInfo d) => (long)sizeof(float) * Inference.Engine.MaxRows * d.RowValues;

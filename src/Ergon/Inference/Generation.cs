@@ -21,6 +21,7 @@ internal sealed class Generation : IDisposable
     private long _lastToken;
     private long _promptBegan;
     private int _completed;
+    private int _rowsInFlight;
 
     /// <param name="sequence">The sequence of the engine that it extends.</param>
     /// <param name="prompt">The whole prompt, and after it what was generated before.</param>
@@ -79,6 +80,9 @@ internal sealed class Generation : IDisposable
     /// <summary>Tokens that no pass has seen: of the prompt, and what was generated last.</summary>
     public int Left => _known.Count - Next;
 
+    /// <summary>Of those <see cref="Left"/>, tokens that have no position yet: not in a pass in flight either.</summary>
+    public int LeftToBegin => Left - _rowsInFlight;
+
     /// <summary>Whether the prompt is not computed yet; otherwise a pass takes one row.</summary>
     public bool IsPrefilling => Next < _promptLength;
 
@@ -102,6 +106,20 @@ internal sealed class Generation : IDisposable
         if (_promptBegan == 0)
             _promptBegan = Stopwatch.GetTimestamp();
     }
+
+    /// <summary>Notes that a pass with rows of this generation is in flight.</summary>
+    /// <param name="pass">The number of the pass.</param>
+    /// <param name="rows">How many rows.</param>
+    public void FlyWith(long pass, int rows) => (LastPass, _rowsInFlight) = (pass, rows);
+
+    /// <summary>Notes that the pass is over.</summary>
+    public void Land() => _rowsInFlight = 0;
+
+    /// <summary>Whether a pass in flight has rows of it: its cells are the devices'.</summary>
+    public bool IsInFlight => _rowsInFlight > 0;
+
+    /// <summary>The number of the last pass that had rows of it.</summary>
+    public long LastPass { get; private set; }
 
     /// <summary>Notes that a pass computed the next <paramref name="count"/> tokens.</summary>
     public void Advance(int count) => Next += count;

@@ -27,6 +27,7 @@ internal sealed class LibllamaEngine : IEngine
     private SegmentReport _report;
     private readonly LlamaRow[] _rows = new LlamaRow[Engine.MaxRows];
     private float[] _result = [];
+    private int _resultLength;
 
     /// <param name="info">The model.</param>
     /// <param name="device">The device for all of it.</param>
@@ -71,9 +72,22 @@ internal sealed class LibllamaEngine : IEngine
     public IKvCache Cells => _cells;
 
     /// <inheritdoc/>
+    public int Depth => 1;
+
+    /// <inheritdoc/>
     public bool TryRun(scoped ReadOnlySpan<PassRow> rows, out ReadOnlySpan<float> logits)
     {
-        logits = default;
+        var isDone = TryBegin(rows);
+        logits = isDone ? Complete() : default;
+        return isDone;
+    }
+
+    /// <inheritdoc/>
+    public ReadOnlySpan<float> Complete() => _result.AsSpan(0, _resultLength);
+
+    /// <inheritdoc/>
+    public bool TryBegin(scoped ReadOnlySpan<PassRow> rows)
+    {
         _check.Validate(rows);
         if (rows.Length > _cells.Free)
             return false;
@@ -93,7 +107,7 @@ internal sealed class LibllamaEngine : IEngine
             }
             if (!_context.TryDecode(_rows.AsSpan(0, rows.Length)))
                 return false;
-            logits = Logits(_rows.AsSpan(0, rows.Length));
+            CopyLogits(_rows.AsSpan(0, rows.Length));
             isDone = true;
         }
         finally
@@ -102,7 +116,7 @@ internal sealed class LibllamaEngine : IEngine
                 TakeBack(_rows.AsSpan(0, appended));
         }
         _report = new SegmentReport(_device, StageRange.Whole(_info), rows.Length, began, Stopwatch.GetTimestamp(),
-            2.0 * _info.MatrixElements * rows.Length, _weightBytes, ((long)logits.Length + rows.Length) * sizeof(float));
+            2.0 * _info.MatrixElements * rows.Length, _weightBytes, ((long)_resultLength + rows.Length) * sizeof(float));
         return true;
     }
 
@@ -119,20 +133,20 @@ internal sealed class LibllamaEngine : IEngine
         }
     }
 
-    private ReadOnlySpan<float> Logits(ReadOnlySpan<LlamaRow> rows)
+    private void CopyLogits(ReadOnlySpan<LlamaRow> rows)
     {
         var outputs = 0;
         foreach (var row in rows)
             outputs += row.WantsLogits ? 1 : 0;
-        if (_result.Length < outputs * VocabularySize)
-            _result = GC.AllocateUninitializedArray<float>(outputs * VocabularySize);
+        _resultLength = outputs * VocabularySize;
+        if (_result.Length < _resultLength)
+            _result = GC.AllocateUninitializedArray<float>(_resultLength);
         var filled = 0;
         for (var i = 0; i < rows.Length; i++)
         {
             if (rows[i].WantsLogits)
                 _context.Logits(i).CopyTo(_result.AsSpan(filled++ * VocabularySize));
         }
-        return _result.AsSpan(0, filled * VocabularySize);
     }
 
     /// <summary>

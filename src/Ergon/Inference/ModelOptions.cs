@@ -66,6 +66,9 @@ public sealed record ModelOptions
     /// <summary>Told the share loaded, 0 to 1, on the loading thread.</summary>
     public IProgress<double>? Progress { get; init; }
 
+    /// <summary>What runs on which device, threads included, instead of <see cref="Device"/> and <see cref="Threads"/>; <see langword="null"/> for all on one.</summary>
+    internal IReadOnlyList<Placement>? Placements { get; init; }
+
     internal GgmlType CacheType => KvType switch
     {
         KvCacheType.F16 => GgmlType.F16,

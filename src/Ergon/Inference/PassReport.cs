@@ -26,4 +26,5 @@ internal readonly record struct PassPart(int Sequence, int Rows, bool IsPrompt);
 /// <summary>What a pass was for and what it took.</summary>
 /// <param name="Segments">What each segment did.</param>
 /// <param name="Parts">Whose rows.</param>
-internal sealed record PassReport(IReadOnlyList<SegmentReport> Segments, IReadOnlyList<PassPart> Parts);
+/// <param name="AllBefore">A timestamp of <see cref="Stopwatch"/>: every pass that began before it has been reported, this one included. Earlier than now where others are in flight.</param>
+internal sealed record PassReport(IReadOnlyList<SegmentReport> Segments, IReadOnlyList<PassPart> Parts, long AllBefore);

@@ -28,20 +28,32 @@ internal sealed class Segment : IDisposable
     private readonly (int Full, int Windowed) _attentionLayers;
     private readonly long _attentionCellBytes; // of one layer; all are alike
     private readonly long _historyCellBytes; // of all layers
-    private readonly LayerGraph _lowering;
-    private readonly GraphAllocator _allocator;
-    private int[] _shape = [];
+    private readonly CacheRotation _rotation;
+    private readonly Lowered?[] _lowered; // by the pass in flight that they compute
+
+    // A graph and memory for what lies between its operations, kept while passes have the same shape.
+    private sealed record Lowered(LayerGraph Graph, GraphAllocator Allocator) : IDisposable
+    {
+        public int[] Shape { get; set; } = [];
+
+        public void Dispose()
+        {
+            Allocator.Dispose();
+            Graph.Dispose();
+        }
+    }
 
     /// <param name="model">The model.</param>
     /// <param name="backend">The device, opened; outlives the segment.</param>
     /// <param name="stages">What to run there.</param>
     /// <param name="cells">Cells of the KV cache; with pooling, which needs none, as many as the longest text has positions.</param>
     /// <param name="cacheType">How keys and values are stored.</param>
+    /// <param name="depth">Passes that can be in flight.</param>
     /// <param name="progress">Told the share loaded, 0 to 1.</param>
     /// <param name="cancellation">Stops loading.</param>
-    public Segment(ModelDescription model, Backend backend, StageRange stages, KvCacheShape cells, GgmlType cacheType, IProgress<double>? progress = null, CancellationToken cancellation = default)
+    public Segment(ModelDescription model, Backend backend, StageRange stages, KvCacheShape cells, GgmlType cacheType, int depth = 1, IProgress<double>? progress = null, CancellationToken cancellation = default)
     {
-        (_model, _backend, _cells, Stages) = (model, backend, cells, stages);
+        (_model, _backend, _cells, Stages, _lowered) = (model, backend, cells, stages, new Lowered?[depth]);
         for (var kind = CacheKind.Full; kind <= CacheKind.History; kind++)
             _clearedPages[(int)kind] = new bool[(cells.CellsOf(kind) + PageCells - 1) / PageCells];
         try
@@ -49,8 +61,8 @@ internal sealed class Segment : IDisposable
             _weights = new Weights(model, backend.Device, stages, progress, cancellation);
             int[] cached = stages.Pooling is null ? [.. stages.Stages.Where(s => s.Kind == StageKind.Attention).Select(s => s.Layer)] : [];
             _cacheArena = new TensorArena(2 + (2 * cached.Length));
-            var rotation = cached.Length > 0 ? CacheRotation.For(model, cacheType, _cacheArena) : default;
-            long width = (long)model.HeadLength * model.HeadCountKv, bytes = rotation.Bytes;
+            _rotation = cached.Length > 0 ? CacheRotation.For(model, cacheType, _cacheArena) : default;
+            long width = (long)model.HeadLength * model.HeadCountKv, bytes = _rotation.Bytes;
             foreach (var layer in cached)
             {
                 // One cell more, never written, is what lies before a sequence's first position.
@@ -81,9 +93,7 @@ internal sealed class Segment : IDisposable
                 foreach (var pages in _clearedPages)
                     Array.Fill(pages, true);
             }
-            rotation.Fill();
-            _lowering = new LayerGraph(model, _weights, stages, _cache, rotation, cells);
-            _allocator = new GraphAllocator(backend.Device.BufferType);
+            _rotation.Fill();
         }
         catch
         {
@@ -96,36 +106,37 @@ internal sealed class Segment : IDisposable
 
     public Backend Backend => _backend;
 
-    /// <summary>What the segment did in the last pass.</summary>
-    public SegmentReport Report { get; private set; }
-
     /// <summary>Computes the segment for the rows of a pass.</summary>
     /// <param name="pass">The rows.</param>
     /// <param name="boundary">Where values come from and go to; <see langword="null"/> when the segment is a whole model.</param>
     /// <param name="result">At the end of the model: logits [n_vocab, outputs], with pooling [n_embd, texts].</param>
+    /// <param name="flight">Which of the passes that can be in flight it is: each has a graph of its own, or passes of different shapes in turn would build it anew each time.</param>
+    /// <returns>What it did.</returns>
     /// <exception cref="NativeException">The device failed.</exception>
-    public void Run(Pass pass, Boundary? boundary, Span<float> result)
+    public SegmentReport Run(Pass pass, Boundary? boundary, Span<float> result, int flight = 0)
     {
         var began = Stopwatch.GetTimestamp();
-        if (!pass.Shape.SequenceEqual(_shape))
+        var lowered = _lowered[flight] ??= new Lowered(new LayerGraph(_model, _weights, Stages, _cache, _rotation, _cells), new GraphAllocator(_backend.Device.BufferType));
+        var graph = lowered.Graph;
+        if (!pass.Shape.SequenceEqual(lowered.Shape))
         {
-            _shape = [];
+            lowered.Shape = [];
             Clear(pass);
-            _lowering.Build(pass);
-            RequireSupport();
-            _allocator.Allocate(_lowering.Graph);
-            _shape = pass.Shape.ToArray();
+            graph.Build(pass);
+            RequireSupport(graph.Graph);
+            lowered.Allocator.Allocate(graph.Graph);
+            lowered.Shape = pass.Shape.ToArray();
         }
-        _lowering.SetInputs(pass);
-        foreach (var (value, tensor) in _lowering.Incoming)
+        graph.SetInputs(pass);
+        foreach (var (value, tensor) in graph.Incoming)
             Move(tensor, Chosen(pass, atEnd: false), boundary!.Rows(value), incoming: true);
-        _backend.Compute(_lowering.Graph);
-        foreach (var (value, tensor) in _lowering.Outgoing)
+        _backend.Compute(graph.Graph);
+        foreach (var (value, tensor) in graph.Outgoing)
             Move(tensor, Chosen(pass, atEnd: value == BoundaryValue.Residual), boundary!.Rows(value), incoming: false);
-        if (!_lowering.Result.IsNull)
-            _lowering.Result.Get(result);
-        Report = new SegmentReport(_backend.Device.Name, Stages, pass.Rows, began, Stopwatch.GetTimestamp(),
-            _lowering.Graph.MatrixFlops + AttentionFlops(pass), _lowering.Graph.WeightBytes + CacheBytes(pass), TransferBytes(pass));
+        if (!graph.Result.IsNull)
+            graph.Result.Get(result);
+        return new SegmentReport(_backend.Device.Name, Stages, pass.Rows, began, Stopwatch.GetTimestamp(),
+            graph.Graph.MatrixFlops + AttentionFlops(pass), graph.Graph.WeightBytes + CacheBytes(pass), TransferBytes(pass, graph));
     }
 
     // After the last layer a row of a value is an output, before that a row of the pass.
@@ -221,13 +232,13 @@ internal sealed class Segment : IDisposable
     }
 
     // The CPU computes every operation; asking others first gives an error where they would abort.
-    private void RequireSupport()
+    private void RequireSupport(Graph graph)
     {
         if (_backend.Device.Kind == NativeDeviceKind.Cpu)
             return;
-        for (var i = 0; i < _lowering.Graph.Nodes; i++)
+        for (var i = 0; i < graph.Nodes; i++)
         {
-            var node = _lowering.Graph.Node(i);
+            var node = graph.Node(i);
             if (!_backend.Device.Supports(node))
                 throw new NativeException($"The device {_backend.Device.Name} does not compute {Graph.Describe(node)} for this model; choose another with --device.");
         }
@@ -257,22 +268,22 @@ internal sealed class Segment : IDisposable
         return (_attentionCellBytes * (read + written)) + ((double)_historyCellBytes * (_model.Layers.ConvolutionLength + 1) * pass.Rows);
     }
 
-    private long TransferBytes(Pass pass)
+    private long TransferBytes(Pass pass, LayerGraph graph)
     {
         long bytes = Stages.BeginsModel ? pass.Rows * sizeof(int) : 0;
         var (full, windowed) = LayersThatAttend(pass);
         bytes += sizeof(ushort) * ((full > 0 ? (long)pass.Full.Values.Length : 0) + (windowed > 0 ? pass.Windowed.Values.Length : 0));
-        foreach (var (_, tensor) in _lowering.Incoming)
+        foreach (var (_, tensor) in graph.Incoming)
             bytes += tensor.Bytes;
-        foreach (var (_, tensor) in _lowering.Outgoing)
+        foreach (var (_, tensor) in graph.Outgoing)
             bytes += tensor.Bytes;
-        return bytes + (_lowering.Result.IsNull ? 0 : _lowering.Result.Bytes);
+        return bytes + (graph.Result.IsNull ? 0 : graph.Result.Bytes);
     }
 
     public void Dispose()
     {
-        _allocator?.Dispose();
-        _lowering?.Dispose();
+        foreach (var lowered in _lowered)
+            lowered?.Dispose();
         _cacheBuffer?.Dispose();
         _cacheArena?.Dispose();
         _weights?.Dispose();

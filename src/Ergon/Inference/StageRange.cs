@@ -37,6 +37,9 @@ internal readonly record struct StageRange(int First, int End, int LayerCount)
         }
     }
 
+    /// <summary>How much of the model's attention is in the range, and so of the KV cache: 0 to 1.</summary>
+    public double AttentionShare => Stages.Count(s => s.Kind == StageKind.Attention) / (double)LayerCount;
+
     /// <summary>Whether the range needs this weight.</summary>
     public bool Contains(WeightSpec weight) => weight.Role switch
     {

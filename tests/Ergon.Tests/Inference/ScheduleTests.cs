@@ -1,6 +1,9 @@
 using System.Globalization;
 using Ergon.Inference;
+using Ergon.Models;
+using Ergon.Models.Gguf;
 using Ergon.Native;
+using Ergon.Native.Tensors;
 using Xunit.Abstractions;
 
 namespace Ergon.Tests.Inference;
@@ -10,6 +13,7 @@ namespace Ergon.Tests.Inference;
 /// alone, or parts where the two likeliest are as close as sums in another order round, and nothing of the cache is
 /// lost. ERGON_SCHEDULES sets how many schedules (bench/schedules.sh).
 /// </summary>
+[Collection("clusters")] // one test looks at the threads of all
 public sealed class ScheduleTests(ITestOutputHelper output) : IDisposable
 {
     private const int Sequences = 64, Prompts = 64, MaxTokens = 24;
@@ -26,9 +30,17 @@ public sealed class ScheduleTests(ITestOutputHelper output) : IDisposable
     public Task The_demonstration_model() =>
         RunAsync(Path.Combine(AppContext.BaseDirectory, "models", "words-s-f16.gguf"), Math.Max(5, Schedules / 50));
 
-    private async Task RunAsync(string path, int schedules)
+    [Theory]
+    [InlineData(2)]
+    [InlineData(null)]
+    public Task A_small_model_on_two_clusters_of_processors(int? inFlight) =>
+        RunAsync(new RandomModel("llama", GgmlType.F32) { Layers = 2, Embedding = 64, FeedForward = 128, Heads = 2, HeadsKv = 1 }.Write(_folder.Path), Math.Max(5, Schedules / 5), clusters: true, inFlight);
+
+    private async Task RunAsync(string path, int schedules, bool clusters = false, int? inFlight = null)
     {
-        using var model = ErgonModel.Load(path, new ModelOptions { Threads = 1, ContextLength = 128, MaxSequences = Sequences, CacheLength = Sequences * 100 });
+        var options = new ModelOptions { ContextLength = 128, MaxSequences = Sequences, CacheLength = Sequences * 100 };
+        using var model = ErgonModel.Load(path, clusters ? options with { Placements = Clusters(path) } : options with { Threads = 1 });
+        await model.KeepInFlightAsync(inFlight);
         var random = new Random(1);
         int[][] prompts = [.. Enumerable.Range(0, Prompts).Select(_ => Enumerable.Range(0, random.Next(1, 60)).Select(_ => random.Next(3, model.Description.VocabularySize)).ToArray())];
         var alone = new int[Prompts][];
@@ -78,6 +90,13 @@ public sealed class ScheduleTests(ITestOutputHelper output) : IDisposable
             }
             return results;
         }
+    }
+
+    private static Placement[] Clusters(string path)
+    {
+        var model = ModelDescription.Read(GgufFile.Open(path));
+        var cpu = NativeDevice.All().First(d => d.Kind == NativeDeviceKind.Cpu);
+        return [.. Enumerable.Range(0, 2).Select(i => new Placement(cpu, StageRange.OfLayers(model, i, i + 1), 1, [i % Environment.ProcessorCount]))];
     }
 
     private static async Task<int[]> GenerateAsync(Session session, int[] prompt, int count, int cancelAfter)

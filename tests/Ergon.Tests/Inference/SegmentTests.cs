@@ -7,6 +7,7 @@ using Ergon.Native.Tensors;
 namespace Ergon.Tests.Inference;
 
 /// <summary>A model in parts: on several devices, by tiers of sequences, and what each part reports.</summary>
+[Collection("clusters")] // one test looks at the threads of all
 public sealed class SegmentTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
