@@ -21,6 +21,7 @@ internal static class DevCommand
         TrialCommand.Create(),
         RandomModelCommand.Create(terminal),
         CatalogueCheck.Create(terminal),
+        CertificatesCommand.Create(terminal),
         FirstToken.CreateVerb(terminal),
     };
 
