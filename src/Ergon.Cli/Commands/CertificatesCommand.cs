@@ -24,7 +24,7 @@ internal static class CertificatesCommand
     {
         int?[] sets = [2, 3, 5, 10, null];
         var spreads = Enum.GetValues<ErrorControl.Spread>();
-        var share = tasks / (sets.Length * spreads.Length);
+        var share = (tasks + (sets.Length * spreads.Length) - 1) / (sets.Length * spreads.Length);
         var held = true;
         List<string[]> rows = [["options", "spread", "tasks", "rule", "stopped", "wrong", "95 % interval", "draws"]];
         foreach (var options in sets)
