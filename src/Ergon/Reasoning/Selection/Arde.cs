@@ -12,7 +12,7 @@ namespace Ergon.Reasoning.Selection;
 internal sealed class Arde(LogisticModel model)
 {
     /// <summary>
-    /// Of an answer: its share of the draws; the highest mean log-probability a token among its draws; whether there is one; the highest share of
+    /// Of an answer: its share of the draws; the highest mean log-probability a token among its draws; whether there is one; the mean share of
     /// steps that hold less 1/2, 0 without steps; +1, 0 or -1 as a draw was verified, none was judged, or all judged ones failed.
     /// </summary>
     public static IReadOnlyList<string> Features { get; } = ["agreement", "log-probability", "has log-probability", "evidence", "verdict"];
@@ -26,7 +26,7 @@ internal sealed class Arde(LogisticModel model)
             var likeliest = draws.Max(d => d.LogProbability);
             return (double[])
             [
-                tally.Votes[i] / (double)tally.Draws.Count, likeliest ?? 0, likeliest is null ? 0 : 1, draws.Max(d => d.Evidence) is { } e ? e - 0.5 : 0,
+                tally.Votes[i] / (double)tally.Draws.Count, likeliest ?? 0, likeliest is null ? 0 : 1, draws.Average(d => d.Evidence) is { } e ? e - 0.5 : 0,
                 draws.Any(d => d.Verified == true) ? 1 : draws.Any(d => d.Verified == false) ? -1 : 0,
             ];
         }),
