@@ -22,6 +22,7 @@ internal static class DevCommand
         RandomModelCommand.Create(terminal),
         CatalogueCheck.Create(terminal),
         CertificatesCommand.Create(terminal),
+        PoliciesCommand.Create(terminal),
         FirstToken.CreateVerb(terminal),
     };
 

@@ -35,6 +35,9 @@ internal sealed class Prediction : IStoppingPolicy
 
     public string Name => "prediction";
 
+    /// <summary>How likely a change may be.</summary>
+    public double Epsilon => _epsilon;
+
     public string? Stop(Tally tally)
     {
         if (tally.Leader < 0)
