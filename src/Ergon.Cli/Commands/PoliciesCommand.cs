@@ -40,19 +40,23 @@ internal static class PoliciesCommand
         List<LoggedProblem> log = [];
         await foreach (var solved in new Solver(model, new WordProblemTask(items, seed), new FixedBudget(), new SolverOptions { Samples = samples, Seed = seed }).RunAsync(cancellation))
         {
-            log.Add(new LoggedProblem(solved.Problem.Gold!, [.. solved.Draws.Select(d => new LoggedDraw(d.Draw, d.Tokens))]));
+            log.Add(new LoggedProblem(solved.Problem.Gold!, [.. solved.Draws.Select(d => new LoggedDraw(d.Draw, d.Tokens, d.FalseAt))]));
             terminal.Status($"{log.Count} of {Amount.Count(items, "problem")}", log.Count == items);
         }
         var tokens = log.Sum(p => p.Draws.Sum(d => (long)d.Tokens));
         terminal.Out.WriteLine(Text($"{Amount.Count(items, "problem")} of seed {seed}, {samples} draws each at temperature 0.8: {Amount.Count(tokens, "token")} in {Stopwatch.GetElapsedTime(began).TotalSeconds:F0} s"));
         IStoppingPolicy[] policies =
         [
-            new FixedBudget(), new Settled(), new EarlyStoppingSelfConsistency(), new AdaptiveConsistency(), new Prediction(0.02), new Prediction(0.05), new Certificate(),
-            new WorthOfDraws(1, 1, 0.005), new BestOfN(), new FirstVerified(acceptEvidence: true), new FirstOf(new FirstVerified(acceptEvidence: true), new Prediction()),
+            new FixedBudget(), new Settled(), new EarlyStoppingSelfConsistency(), new AdaptiveConsistency(), new AdaptiveConsistency(0.9), new Prediction(0.02), new Prediction(), new Certificate(),
+            new WorthOfDraws(1, 1, 0.005), new BestOfN(), new FirstVerified(acceptEvidence: true), Cascade(0.1),
         ];
         List<string[]> rows = [["policy", "accuracy", "95 % interval", "as the full vote", "draws", "tokens"]];
         foreach (var policy in policies)
-            rows.Add(Row(policy is Prediction p ? Text($"{p.Name} {p.Epsilon}") : policy.Name, ReplayResult.Of(log, policy), tokens));
+            rows.Add(Row(policy.Name, ReplayResult.Of(log, policy), tokens));
+        LoggedProblem[] abandoned = [.. log.Select(p => p.Abandoned)];
+        // Their own full vote is another, without the draws that were abandoned.
+        foreach (var policy in new IStoppingPolicy[] { new FirstVerified(acceptEvidence: true), Cascade(0.1) })
+            rows.Add(Row($"{policy.Name}, abandoning", ReplayResult.Of(abandoned, policy) with { Agreeing = null }, tokens));
         var (selected, error) = Cross(log);
         rows.Add(Row("arde, all draws", selected, tokens));
         rows.Add(Row("gold-answer oracle", Oracle(log), tokens));
@@ -61,10 +65,12 @@ internal static class PoliciesCommand
         WriteLaws(terminal.Out, model, log, samples);
     }
 
+    private static FirstOf Cascade(double least) => new(new FirstVerified(acceptEvidence: true), new GiveUp(least));
+
     // Each half is judged by a selector that never saw it.
     private static (ReplayResult Result, double CalibrationError) Cross(List<LoggedProblem> log)
     {
-        var result = new ReplayResult();
+        var result = new ReplayResult(0, 0, 0, 0, 0);
         var (predictions, outcomes) = (new List<double>(), new List<bool>());
         for (var half = 0; half < 2; half++)
         {
@@ -105,7 +111,7 @@ internal static class PoliciesCommand
     private static string[] Row(string name, ReplayResult result, long all)
     {
         var (low, high) = Proportion.Interval(result.Right, result.Problems);
-        return [name, Text($"{result.Accuracy:P1}"), Text($"{low:P1} to {high:P1}"), Text($"{result.Agreeing / (double)result.Problems:P1}"), Text($"{result.Draws / (double)result.Problems:F2}"), Text($"{result.Tokens / (double)all:P1}")];
+        return [name, Text($"{result.Accuracy:P1}"), Text($"{low:P1} to {high:P1}"), result.Agreeing is { } agreeing ? Text($"{agreeing / (double)result.Problems:P1}") : "-", Text($"{result.Draws / (double)result.Problems:F2}"), Text($"{result.Tokens / (double)all:P1}")];
     }
 
     private static string Text(FormattableString text) => FormattableString.Invariant(text);

@@ -77,7 +77,8 @@ internal sealed class ProblemUnderWay : IDisposable
         var text = new StringBuilder();
         int tokens;
         Joules? energy;
-        var cancelled = false;
+        var (cancelled, count) = (false, 0);
+        int? falseAt = null;
         var session = await _prefix.Value.ConfigureAwait(false);
         var fork = _options.Wave == 1 ? null : await ForkAsync(session).ConfigureAwait(false);
         try
@@ -91,14 +92,24 @@ internal sealed class ProblemUnderWay : IDisposable
             try
             {
                 await foreach (var token in (fork ?? session).GenerateAsync(_prompt, generation, _stop.Token).ConfigureAwait(false))
+                {
                     text.Append(token.Text);
+                    count++;
+                    // A step is complete where a space follows.
+                    if (falseAt is null && token.Text.AsSpan().ContainsAny(" \n") && _task.IsFalse(Problem, text.ToString()))
+                    {
+                        falseAt = count;
+                        if (_options.AbandonFalse)
+                            break;
+                    }
+                }
             }
             catch (OperationCanceledException) when (!_caller.IsCancellationRequested)
             {
                 cancelled = true;
             }
             var statistics = (fork ?? session).Statistics;
-            tokens = statistics?.CompletionTokens ?? 0;
+            tokens = statistics?.CompletionTokens ?? count;
             // What a cancelled draw spent is spent.
             energy = _joules(new DrawUse((statistics?.PromptTokens - statistics?.ReusedTokens) ?? 0, tokens, began, Stopwatch.GetElapsedTime(began)));
         }
@@ -108,9 +119,11 @@ internal sealed class ProblemUnderWay : IDisposable
         }
         var answer = text.ToString();
         if (cancelled)
-            return new BookedDraw(default, answer, tokens, energy, Cancelled: true);
+            return new BookedDraw(default, answer, tokens, energy, Cancelled: true, falseAt);
+        if (falseAt is not null && _options.AbandonFalse)
+            return new BookedDraw(new Draw(null, Evidence: 0), answer, tokens, energy, Cancelled: false, falseAt);
         var verified = _options.Verify ? await _task.VerifyAsync(Problem, answer, _caller).ConfigureAwait(false) : null;
-        return new BookedDraw(new Draw(_task.Extract(Problem, answer), verified, _task.Evidence(Problem, answer)), answer, tokens, energy, Cancelled: false);
+        return new BookedDraw(new Draw(_task.Extract(Problem, answer), verified, _task.Evidence(Problem, answer)), answer, tokens, energy, Cancelled: false, falseAt);
     }
 
     /// <summary>What came of it.</summary>

@@ -17,8 +17,9 @@ internal readonly record struct DrawUse(int PromptTokens, int CompletionTokens, 
 /// <param name="Text">The model's, as far as it came.</param>
 /// <param name="Tokens">Generated.</param>
 /// <param name="Energy">Booked; <see langword="null"/> where that is unknown.</param>
-/// <param name="Cancelled">Whether drawing stopped before it ended.</param>
-internal sealed record BookedDraw(Draw Draw, string Text, int Tokens, Joules? Energy, bool Cancelled);
+/// <param name="Cancelled">Whether drawing stopped before it ended, because the problem was settled.</param>
+/// <param name="FalseAt">How many tokens had come when a step was seen to be false; <see langword="null"/> where none was.</param>
+internal sealed record BookedDraw(Draw Draw, string Text, int Tokens, Joules? Energy, bool Cancelled, int? FalseAt);
 
 /// <summary>How a problem ended.</summary>
 /// <param name="Problem">Which.</param>
@@ -59,6 +60,9 @@ internal sealed record SolverOptions
 
     /// <summary>Whether each draw is shown to the task's verifier. Default false.</summary>
     public bool Verify { get; init; }
+
+    /// <summary>Whether a draw ends with its first false step, without an answer: fewer tokens, and no vote. Default false.</summary>
+    public bool AbandonFalse { get; init; }
 
     /// <summary>Throws unless every value is in its range.</summary>
     /// <exception cref="ErgonException">Names the setting, its value and the range.</exception>

@@ -10,10 +10,10 @@ public sealed class SolverTests
 {
     private static string Model => Path.Combine(AppContext.BaseDirectory, "models", "words-s-f16.gguf");
 
-    private static async Task<List<SolvedProblem>> Solve(IStoppingPolicy policy, int items, int wave, int sequences, int samples = 6, Func<DrawUse, Joules?>? joules = null)
+    private static async Task<List<SolvedProblem>> Solve(IStoppingPolicy policy, int items, int wave, int sequences, int samples = 6, Func<DrawUse, Joules?>? joules = null, bool abandon = false)
     {
         using var model = ErgonModel.Load(Model, new ModelOptions { MaxSequences = sequences, Threads = 1, ContextLength = 512 });
-        var solver = new Solver(model, new WordProblemTask(items), policy, new SolverOptions { Samples = samples, Wave = wave }, joules);
+        var solver = new Solver(model, new WordProblemTask(items), policy, new SolverOptions { Samples = samples, Wave = wave, AbandonFalse = abandon }, joules);
         List<SolvedProblem> solved = [];
         await foreach (var problem in solver.RunAsync())
             solved.Add(problem);
@@ -69,6 +69,32 @@ public sealed class SolverTests
         var solved = await Solve(new StopAtFirst(), 3, 2, 3, samples: 4, joules: use => new Joules(use.CompletionTokens));
         Assert.All(solved, s => Assert.Equal(s.Tokens, s.Energy!.Value.Value));
         Assert.All(await Solve(new StopAtFirst(), 1, 1, 1, samples: 2), s => Assert.Null(s.Energy));
+    }
+
+    [Fact]
+    public async Task A_draw_ends_with_its_first_false_step_and_the_others_are_unchanged()
+    {
+        var whole = await Solve(new FixedBudget(), 6, 1, 1);
+        var abandoned = await Solve(new FixedBudget(), 6, 1, 1, abandon: true);
+        var ended = 0;
+        foreach (var (full, part) in whole.SelectMany(s => s.Draws).Zip(abandoned.SelectMany(s => s.Draws)))
+        {
+            Assert.StartsWith(part.Text, full.Text, StringComparison.Ordinal);
+            Assert.Equal(full.FalseAt, part.FalseAt);
+            if (full.FalseAt is not null)
+            {
+                ended++;
+                Assert.True(part.Tokens <= full.Tokens);
+                Assert.Equal(new Draw(null, Evidence: 0), part.Draw);
+                Assert.NotEqual(1, full.Draw.Evidence);
+            }
+            else
+            {
+                Assert.Equal(full, part);
+            }
+        }
+        Assert.True(ended > 0);
+        Assert.True(abandoned.Sum(s => s.Tokens) < whole.Sum(s => s.Tokens));
     }
 
     [Fact]

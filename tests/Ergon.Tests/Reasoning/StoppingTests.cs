@@ -228,6 +228,33 @@ public sealed class StoppingTests
             Assert.Matches(why.Replace("delta|epsilon", "delta", StringComparison.Ordinal), Assert.Throws<ErgonException>(() => new Certificate(level, options)).Message);
     }
 
+    [Fact]
+    public void Giving_up_waits_until_the_next_draw_is_unlikely_to_be_clean()
+    {
+        var tally = new Tally(16);
+        var rule = new GiveUp(0.2);
+        for (var i = 0; i < 3; i++)
+        {
+            tally.Add(new Draw("a", Evidence: 0.5));
+            Assert.Null(rule.Stop(tally)); // 1/3, 1/4, 1/5
+        }
+        tally.Add(new Draw(null));
+        Assert.NotNull(rule.Stop(tally)); // 1/6
+        tally.Add(new Draw("b", Evidence: 1));
+        Assert.Null(rule.Stop(tally));
+    }
+
+    [Fact]
+    public void A_replay_counts_what_was_drawn_and_what_it_led_to()
+    {
+        static LoggedDraw Clean(string answer) => new(new Draw(answer, Evidence: 1), 10);
+        static LoggedDraw False(string answer) => new(new Draw(answer, Evidence: 0), 10, FalseAt: 4);
+        LoggedProblem[] log = [new("a", [False("b"), False("b"), Clean("a")]), new("a", [Clean("a"), False("b"), False("c")])];
+        Assert.Equal(new ReplayResult(2, 1, 2, 6, 60), ReplayResult.Of(log, new FixedBudget())); // b; a, seen first of three
+        Assert.Equal(new ReplayResult(2, 2, 1, 4, 40), ReplayResult.Of(log, new FirstVerified(acceptEvidence: true)));
+        Assert.Equal(new ReplayResult(2, 2, 2, 4, 4 + 4 + 10 + 10), ReplayResult.Of(log.Select(p => p.Abandoned), new FirstVerified(acceptEvidence: true)));
+    }
+
     [Theory]
     [InlineData(2, 2)]
     [InlineData(3, 3)]

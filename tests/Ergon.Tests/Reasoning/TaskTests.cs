@@ -51,6 +51,20 @@ public sealed class TaskTests
     public void Sums_are_worked_anew(string text, int steps, int right) => Assert.Equal((steps, right), Arithmetic.Check(text));
 
     [Theory]
+    [InlineData("6*358=214", false)] // may become 2148
+    [InlineData("6*358=2148 ", false)]
+    [InlineData("6*358=2147", false)]
+    [InlineData("6*358=2147 ", true)]
+    [InlineData("6*358=2147 4*169", true)]
+    [InlineData("", false)]
+    [InlineData(" ", false)]
+    public void A_step_is_false_once_it_is_complete(string text, bool isFalse)
+    {
+        var task = new WordProblemTask(1);
+        Assert.Equal(isFalse, task.IsFalse(task.Problems[0], text));
+    }
+
+    [Theory]
     [InlineData("2*(3+4)-5/2", 11.5)]
     [InlineData("3 × 4 ÷ 6", 2.0)]
     [InlineData("-3+5", 2.0)]

@@ -43,6 +43,18 @@ internal sealed class FirstVerified(bool acceptEvidence = false) : IStoppingPoli
     private bool Passes(Draw draw) => draw.Answer is not null && (draw.Verified ?? (acceptEvidence && draw.Evidence == 1));
 }
 
+/// <summary>
+/// Stops when evidence is not worth waiting for: after k draws of which none was clean the next is with probability 1/(k+2), by the rule of
+/// succession. Ergon's own definition.
+/// </summary>
+/// <param name="least">The probability below which it stops, above 0 and at most 1/2.</param>
+internal sealed class GiveUp(double least) : IStoppingPolicy
+{
+    public string Name => FormattableString.Invariant($"give-up {least}");
+
+    public string? Stop(Tally tally) => tally.Draws.All(d => d.Evidence != 1) && 1.0 / (tally.Draws.Count + 2) < least ? $"none of {tally.Draws.Count} is clean" : null;
+}
+
 /// <summary>Baseline: draws the whole budget and takes the answer with the highest score, the first of equals: the verifier's verdict, then evidence, then log-probability.</summary>
 internal sealed class BestOfN : IStoppingPolicy
 {
@@ -62,7 +74,7 @@ internal sealed class BestOfN : IStoppingPolicy
 /// <param name="threshold">0.95 in the paper: first met by 4 votes to none.</param>
 internal sealed class AdaptiveConsistency(double threshold = 0.95) : IStoppingPolicy
 {
-    public string Name => "adaptive-consistency";
+    public string Name => FormattableString.Invariant($"adaptive-consistency {threshold}");
 
     public string? Stop(Tally tally) => tally.Leader >= 0 && 1 - Certificate.LeaderIsBehind(tally.Lead, tally.RunnerUp) > threshold
         ? $"{tally.Lead} votes to {tally.RunnerUp}" : null;

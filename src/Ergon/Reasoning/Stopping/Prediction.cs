@@ -16,12 +16,12 @@ internal sealed class Prediction : IStoppingPolicy
     private readonly int? _options;
     private readonly int _seed;
 
-    /// <param name="epsilon">How likely a change of the winner may be, above 0 and below 1.</param>
+    /// <param name="epsilon">How likely a change of the winner may be, above 0 and below 1; 0.05 changed one winner in a hundred on words problems.</param>
     /// <param name="options">K; <see langword="null"/> for an open set.</param>
     /// <param name="prior">Alpha for K options, theta for an open set; above 0.</param>
     /// <param name="seed">Of the simulation.</param>
     /// <exception cref="ErgonException">A value is out of its range.</exception>
-    public Prediction(double epsilon = 0.02, int? options = null, double prior = 1, int seed = 1)
+    public Prediction(double epsilon = 0.05, int? options = null, double prior = 1, int seed = 1)
     {
         if (epsilon is not (> 0 and < 1))
             throw new ErgonException(FormattableString.Invariant($"epsilon is {epsilon}, but must be above 0 and below 1."));
@@ -33,10 +33,7 @@ internal sealed class Prediction : IStoppingPolicy
         (_alpha, _theta) = options is null ? (0.0, prior) : (prior, 0.0);
     }
 
-    public string Name => "prediction";
-
-    /// <summary>How likely a change may be.</summary>
-    public double Epsilon => _epsilon;
+    public string Name => FormattableString.Invariant($"prediction {_epsilon}");
 
     public string? Stop(Tally tally)
     {

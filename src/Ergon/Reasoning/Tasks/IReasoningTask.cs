@@ -25,6 +25,9 @@ internal interface IReasoningTask
     /// <summary>The share of the text's worked steps that hold, 0 to 1; <see langword="null"/> where there is none to check. Not a verdict: a wrong plan with right sums has 1.</summary>
     double? Evidence(Problem problem, string text) => null;
 
+    /// <summary>Whether a text that is still being written holds a step that is complete and false, so that nothing it comes to has clean evidence.</summary>
+    bool IsFalse(Problem problem, string text) => false;
+
     /// <summary>Whether an independent check passes the text's answer, without the gold answer; <see langword="null"/> where the task has no such check.</summary>
     ValueTask<bool?> VerifyAsync(Problem problem, string text, CancellationToken cancellation) => ValueTask.FromResult<bool?>(null);
 
