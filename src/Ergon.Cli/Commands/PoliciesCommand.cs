@@ -97,13 +97,12 @@ internal static class PoliciesCommand
     private static void WriteLaws(TextWriter output, ErgonModel model, List<LoggedProblem> log, int samples)
     {
         var run = new SampledRun(model.Description.ParameterCount, log.Average(p => p.Draws.Average(d => d.Tokens)), [.. log.Select(p => (bool[])[.. p.Draws.Select(d => d.Draw.Answer == p.Gold)])]);
-        var seen = samples / 4;
-        List<string[]> rows = [["coverage law", $"from {seen} draws", $"of {samples}", "95 % interval", "measured", "error"]];
-        foreach (var law in seen < 2 ? [] : Enum.GetValues<CoverageLaw>())
+        List<string[]> rows = [["coverage law", "from", "parameters", $"of {samples}", "95 % interval", "measured", "error"]];
+        foreach (var (law, seen) in new[] { samples / 4, samples / 2 }.Where(s => s >= 2).SelectMany(s => Enum.GetValues<CoverageLaw>().Select(law => (law, s))))
         {
             var report = CoverageReport.Of(law, [run], seen, samples);
             var held = report.HeldOut[0];
-            rows.Add([law.ToString(), string.Join(" ", report.Fit.Parameters.Select(p => Text($"{p:G3}"))), Text($"{held.Predicted:P1}"), Text($"{held.Low:P1} to {held.High:P1}"), Text($"{held.Measured:P1}"), Text($"{100 * (held.Predicted - held.Measured):F1} points")]);
+            rows.Add([law.ToString(), Amount.Count(seen, "draw"), string.Join(" ", report.Fit.Parameters.Select(p => Text($"{p:G3}"))), Text($"{held.Predicted:P1}"), Text($"{held.Low:P1} to {held.High:P1}"), Text($"{held.Measured:P1}"), Text($"{100 * (held.Predicted - held.Measured):F1} points")]);
         }
         Columns.Write(output, rows);
     }
