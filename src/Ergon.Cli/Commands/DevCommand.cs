@@ -21,6 +21,8 @@ internal static class DevCommand
         TrialCommand.Create(),
         RandomModelCommand.Create(terminal),
         CatalogueCheck.Create(terminal),
+        CertificatesCommand.Create(terminal),
+        PoliciesCommand.Create(terminal),
         FirstToken.CreateVerb(terminal),
     };
 

@@ -109,5 +109,5 @@ public static class WordsEvaluation
     }
 
     // Every draw has a stream of its own, whatever runs beside it.
-    private static uint DrawSeed(ulong seed, int item, int sample) => (uint)new SplitMix64(seed ^ 0x5eed, ((ulong)item << 32) | (uint)sample).Next();
+    internal static uint DrawSeed(ulong seed, int item, int sample) => (uint)new SplitMix64(seed ^ 0x5eed, ((ulong)item << 32) | (uint)sample).Next();
 }

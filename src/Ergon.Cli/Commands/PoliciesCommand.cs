@@ -1,0 +1,117 @@
+using System.CommandLine;
+using System.Diagnostics;
+using Ergon.Inference;
+using Ergon.Reasoning;
+using Ergon.Reasoning.Scaling;
+using Ergon.Reasoning.Selection;
+using Ergon.Reasoning.Stopping;
+using Ergon.Reasoning.Tasks;
+
+namespace Ergon.Cli.Commands;
+
+/// <summary><c>ergon dev policies</c>: draws every answer once and asks each policy where it would have stopped, so that all are compared on the same draws; then the coverage laws on them.</summary>
+internal static class PoliciesCommand
+{
+    private const int Rows = 16;
+    private const int Context = 512;
+
+    public static Verb Create(Terminal terminal)
+    {
+        var model = new Argument<string?>("MODEL") { Description = "A path or a pulled name [default: the embedded words-l]", Arity = ArgumentArity.ZeroOrOne };
+        var items = Settings.Whole("--items", null, "Problems [default: 500]", 2, 1_000_000);
+        var samples = Settings.Whole("--samples", null, "Draws of each [default: 16]", 4, 1000);
+        var seed = Settings.Whole("--seed", "-s", "Seed of problems and draws [default: 99]", 0);
+        var engine = new EngineSettings();
+        var verb = new Verb("policies", "Compare stopping policies on the same draws of generated problems", "ergon dev policies words-m --items 500 --samples 16")
+        { model, items, samples, seed };
+        engine.AddTo(verb);
+        return verb.Does(async (parsed, cancellation) =>
+        {
+            var count = parsed.GetValue(items) ?? 500;
+            using var loaded = engine.Load(parsed, terminal, parsed.GetValue(model), Math.Min(Rows, count), Context, cancellation);
+            await RunAsync(terminal, loaded, count, parsed.GetValue(samples) ?? 16, (ulong?)parsed.GetValue(seed) ?? WordProblems.EvaluationSeed, cancellation);
+            return Exit.Ok;
+        });
+    }
+
+    private static async Task RunAsync(Terminal terminal, ErgonModel model, int items, int samples, ulong seed, CancellationToken cancellation)
+    {
+        var began = Stopwatch.GetTimestamp();
+        List<LoggedProblem> log = [];
+        await foreach (var solved in new Solver(model, new WordProblemTask(items, seed), new FixedBudget(), new SolverOptions { Samples = samples, Seed = seed }).RunAsync(cancellation))
+        {
+            log.Add(new LoggedProblem(solved.Problem.Gold!, [.. solved.Draws.Select(d => new LoggedDraw(d.Draw, d.Tokens, d.FalseAt))]));
+            terminal.Status($"{log.Count} of {Amount.Count(items, "problem")}", log.Count == items);
+        }
+        var tokens = log.Sum(p => p.Draws.Sum(d => (long)d.Tokens));
+        terminal.Out.WriteLine(Text($"{Amount.Count(items, "problem")} of seed {seed}, {samples} draws each at temperature 0.8: {Amount.Count(tokens, "token")} in {Stopwatch.GetElapsedTime(began).TotalSeconds:F0} s"));
+        IStoppingPolicy[] policies =
+        [
+            new FixedBudget(), new Settled(), new EarlyStoppingSelfConsistency(), new AdaptiveConsistency(), new AdaptiveConsistency(0.9), new Prediction(0.02), new Prediction(), new Certificate(),
+            new WorthOfDraws(1, 1, 0.005), new BestOfN(), new FirstVerified(acceptEvidence: true), Cascade(0.1),
+        ];
+        List<string[]> rows = [["policy", "accuracy", "95 % interval", "as the full vote", "draws", "tokens"]];
+        foreach (var policy in policies)
+            rows.Add(Row(policy.Name, ReplayResult.Of(log, policy), tokens));
+        LoggedProblem[] abandoned = [.. log.Select(p => p.Abandoned)];
+        // Their own full vote is another, without the draws that were abandoned.
+        foreach (var policy in new IStoppingPolicy[] { new FirstVerified(acceptEvidence: true), Cascade(0.1) })
+            rows.Add(Row($"{policy.Name}, abandoning", ReplayResult.Of(abandoned, policy) with { Agreeing = null }, tokens));
+        var (selected, error) = Cross(log);
+        rows.Add(Row("arde, all draws", selected, tokens));
+        rows.Add(Row("gold-answer oracle", Oracle(log), tokens));
+        Columns.Write(terminal.Out, rows);
+        terminal.Out.WriteLine(Text($"arde: fitted on one half, applied to the other and the reverse; calibration error there {error:F3}"));
+        WriteLaws(terminal.Out, model, log, samples);
+    }
+
+    private static FirstOf Cascade(double least) => new(new FirstVerified(acceptEvidence: true), new GiveUp(least));
+
+    // Each half is judged by a selector that never saw it.
+    private static (ReplayResult Result, double CalibrationError) Cross(List<LoggedProblem> log)
+    {
+        var result = new ReplayResult(0, 0, 0, 0, 0);
+        var (predictions, outcomes) = (new List<double>(), new List<bool>());
+        for (var half = 0; half < 2; half++)
+        {
+            var selector = Arde.Fit(log.Where((_, i) => i % 2 != half).Select(p => (p.After(p.Draws.Count), p.Gold))).Selector;
+            foreach (var p in log.Where((_, i) => i % 2 == half))
+            {
+                var tally = p.After(p.Draws.Count);
+                var chosen = selector.Choose(tally);
+                if (chosen is { } c)
+                {
+                    predictions.Add(c.Probability);
+                    outcomes.Add(c.Answer == p.Gold);
+                }
+                result = new ReplayResult(result.Problems + 1, result.Right + (chosen?.Answer == p.Gold ? 1 : 0), result.Agreeing + (chosen?.Answer == tally.Winner ? 1 : 0),
+                    result.Draws + p.Draws.Count, result.Tokens + p.Draws.Sum(d => (long)d.Tokens));
+            }
+        }
+        return (result, predictions.Count == 0 ? 0 : LogisticModel.CalibrationError(predictions, outcomes));
+    }
+
+    private static ReplayResult Oracle(List<LoggedProblem> log) => ReplayResult.Of(
+        log.Select(p => p with { Draws = [.. p.Draws.Select(d => d with { Draw = d.Draw with { Verified = d.Draw.Answer == p.Gold } })] }), new FirstVerified());
+
+    private static void WriteLaws(TextWriter output, ErgonModel model, List<LoggedProblem> log, int samples)
+    {
+        var run = new SampledRun(model.Description.ParameterCount, log.Average(p => p.Draws.Average(d => d.Tokens)), [.. log.Select(p => (bool[])[.. p.Draws.Select(d => d.Draw.Answer == p.Gold)])]);
+        List<string[]> rows = [["coverage law", "from", "parameters", $"of {samples}", "95 % interval", "measured", "error"]];
+        foreach (var (law, seen) in new[] { samples / 4, samples / 2 }.Where(s => s >= 2).SelectMany(s => Enum.GetValues<CoverageLaw>().Select(law => (law, s))))
+        {
+            var report = CoverageReport.Of(law, [run], seen, samples);
+            var held = report.HeldOut[0];
+            rows.Add([law.ToString(), Amount.Count(seen, "draw"), string.Join(" ", report.Fit.Parameters.Select(p => Text($"{p:G3}"))), Text($"{held.Predicted:P1}"), Text($"{held.Low:P1} to {held.High:P1}"), Text($"{held.Measured:P1}"), Text($"{100 * (held.Predicted - held.Measured):F1} points")]);
+        }
+        Columns.Write(output, rows);
+    }
+
+    private static string[] Row(string name, ReplayResult result, long all)
+    {
+        var (low, high) = Proportion.Interval(result.Right, result.Problems);
+        return [name, Text($"{result.Accuracy:P1}"), Text($"{low:P1} to {high:P1}"), result.Agreeing is { } agreeing ? Text($"{agreeing / (double)result.Problems:P1}") : "-", Text($"{result.Draws / (double)result.Problems:F2}"), Text($"{result.Tokens / (double)all:P1}")];
+    }
+
+    private static string Text(FormattableString text) => FormattableString.Invariant(text);
+}

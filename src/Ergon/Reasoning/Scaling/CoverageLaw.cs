@@ -1,0 +1,120 @@
+namespace Ergon.Reasoning.Scaling;
+
+/// <summary>Outcomes of repeated sampling with one model.</summary>
+/// <param name="Parameters">N, of the model.</param>
+/// <param name="Tokens">T, of a draw on average.</param>
+/// <param name="Tasks">For each task, whether each draw was right, in the order of drawing.</param>
+internal sealed record SampledRun(double Parameters, double Tokens, IReadOnlyList<bool[]> Tasks)
+{
+    /// <summary>Mean unbiased pass@k over the tasks, from their first <paramref name="draws"/> draws.</summary>
+    /// <exception cref="ErgonException">A task has fewer draws.</exception>
+    public double Coverage(int k, int draws) => Tasks.Average(t => PassAtK.Estimate(draws, Right(t, draws), k));
+
+    /// <summary>How many of a task's first draws are right.</summary>
+    public static int Right(bool[] task, int draws) => task.Length >= draws ? task.AsSpan(..draws).Count(true)
+        : throw new ErgonException($"A task has {task.Length} draws, but {draws} are needed; sample each as often.");
+}
+
+/// <summary>How the share of tasks that some draw solves grows with the draws.</summary>
+internal enum CoverageLaw
+{
+    /// <summary>QEIL v1: C = 1 - exp(-alpha N^bN S^bS T^d); an exponent of what does not vary over the runs is 0. Parameters: ln alpha, bN, bS, d.</summary>
+    Qeil,
+
+    /// <summary>Brown et al. 2024: C = exp(a S^b), one model. Parameters: a, b.</summary>
+    Brown,
+
+    /// <summary>Each task is solved by a draw with a probability of its own, from a beta distribution: C = 1 - B(p, q+S) / B(p, q), one model. Parameters: p, q.</summary>
+    BetaBinomial,
+}
+
+/// <summary>A fitted law.</summary>
+/// <param name="Law">Which.</param>
+/// <param name="Parameters">As the law names them.</param>
+internal sealed record CoverageFit(CoverageLaw Law, IReadOnlyList<double> Parameters)
+{
+    /// <summary>The coverage of S draws that the law gives.</summary>
+    public double At(double parameters, double samples, double tokens) => Law switch
+    {
+        CoverageLaw.Qeil => 1 - Math.Exp(-Math.Exp(Parameters[0] + (Parameters[1] * Math.Log(parameters)) + (Parameters[2] * Math.Log(samples)) + (Parameters[3] * Math.Log(tokens)))),
+        CoverageLaw.Brown => Math.Exp(Parameters[0] * Math.Pow(samples, Parameters[1])),
+        _ => 1 - Math.Exp(SpecialFunctions.LogBeta(Parameters[0], Parameters[1] + samples) - SpecialFunctions.LogBeta(Parameters[0], Parameters[1])),
+    };
+
+    /// <summary>Fits a law to the first draws of each task: least squares on the coverage of 1, 2, 4, ... of them, for the beta-binomial the likelihood of the counts.</summary>
+    /// <param name="law">Which.</param>
+    /// <param name="runs">One, or several for QEIL's.</param>
+    /// <param name="draws">How many first draws are seen, 2 or more.</param>
+    /// <exception cref="ErgonException">There are no tasks, too few draws, or several runs for a law of one.</exception>
+    public static CoverageFit Fit(CoverageLaw law, IReadOnlyList<SampledRun> runs, int draws)
+    {
+        if (runs.Count == 0 || runs.Any(r => r.Tasks.Count == 0))
+            throw new ErgonException("There are no tasks to fit a law to; sample some.");
+        if (draws < 2)
+            throw new ErgonException($"The law is fitted to {draws} draws a task, but needs 2 or more.");
+        if (law != CoverageLaw.Qeil && runs.Count > 1)
+            throw new ErgonException($"The law {law} is of one model, but there are {runs.Count} runs; fit each by itself.");
+        if (law == CoverageLaw.BetaBinomial)
+            return new CoverageFit(law, FitBeta(runs[0].Tasks, draws));
+        (double N, double S, double T, double C)[] points =
+            [.. runs.SelectMany(r => Powers(draws).Select(k => (r.Parameters, (double)k, r.Tokens, r.Coverage(k, draws))))];
+        if (law == CoverageLaw.Brown)
+        {
+            var line = PowerLaw.Line([.. points.Select(p => (double[])[1, Math.Log(p.S)])], [.. points.Select(p => Math.Log(-Math.Log(Inside(p.C))))]);
+            var brown = LinearSolver.LeastSquares(x => [.. points.Select(p => Math.Exp(-Math.Exp(x[0]) * Math.Pow(p.S, x[1])) - p.C)], line);
+            return new CoverageFit(law, [-Math.Exp(brown[0]), brown[1]]);
+        }
+        bool[] varies = [true, Varies(p => p.N), Varies(p => p.S), Varies(p => p.T)];
+        double[][] rows = [.. points.Select(p => ((double[])[1, Math.Log(p.N), Math.Log(p.S), Math.Log(p.T)]).Where((_, i) => varies[i]).ToArray())];
+        var start = PowerLaw.Line(rows, [.. points.Select(p => Math.Log(-Math.Log(1 - Inside(p.C))))]);
+        var fitted = LinearSolver.LeastSquares(x => [.. rows.Zip(points, (row, p) => 1 - Math.Exp(-Math.Exp(row.Zip(x, (u, v) => u * v).Sum())) - p.C)], start);
+        var next = 0;
+        return new CoverageFit(law, [.. varies.Select(v => v ? fitted[next++] : 0)]);
+
+        bool Varies(Func<(double N, double S, double T, double C), double> of) => points.Max(of) > points.Min(of) * (1 + 1e-9);
+    }
+
+    // 1, 2, 4, ... and the number itself.
+    private static IEnumerable<int> Powers(int draws)
+    {
+        for (var k = 1; k < draws; k *= 2)
+            yield return k;
+        yield return draws;
+    }
+
+    // Where all or no tasks are solved, logarithms end; the least squares that follow do not need them.
+    private static double Inside(double coverage) => Math.Clamp(coverage, 1e-4, 1 - 1e-4);
+
+    /// <summary>The beta distribution under which the counts are likeliest: a search over ln p and ln q, halving its steps.</summary>
+    private static double[] FitBeta(IReadOnlyList<bool[]> tasks, int draws)
+    {
+        var counts = new int[draws + 1];
+        foreach (var task in tasks)
+            counts[SampledRun.Right(task, draws)]++;
+        var (p, q) = (0.0, 0.0);
+        var best = Likelihood(p, q);
+        for (var step = 1.0; step > 1e-4;)
+        {
+            var improved = false;
+            foreach (var (dp, dq) in new[] { (step, 0.0), (-step, 0), (0, step), (0, -step), (step, step), (-step, -step) })
+            {
+                // Beyond e^7 the distribution is a point to any number of tasks.
+                if (Math.Abs(p + dp) > 7 || Math.Abs(q + dq) > 7 || Likelihood(p + dp, q + dq) is var likelihood && likelihood <= best)
+                    continue;
+                (p, q, best, improved) = (p + dp, q + dq, Likelihood(p + dp, q + dq), true);
+            }
+            if (!improved)
+                step /= 2;
+        }
+        return [Math.Exp(p), Math.Exp(q)];
+
+        double Likelihood(double lnP, double lnQ)
+        {
+            var (a, b) = (Math.Exp(lnP), Math.Exp(lnQ));
+            var sum = -tasks.Count * SpecialFunctions.LogBeta(a, b);
+            for (var c = 0; c <= draws; c++)
+                sum += counts[c] == 0 ? 0 : counts[c] * SpecialFunctions.LogBeta(a + c, b + draws - c);
+            return sum;
+        }
+    }
+}

@@ -1,0 +1,44 @@
+namespace Ergon.Reasoning.Tasks;
+
+/// <summary>One question of a task.</summary>
+/// <param name="Id">Unique in its task.</param>
+/// <param name="Prompt">What a user would send.</param>
+/// <param name="Gold">The right answer in canonical form; <see langword="null"/> where only a verifier knows.</param>
+/// <param name="Options">The answers to choose from, in order; empty for an open answer.</param>
+internal sealed record Problem(string Id, string Prompt, string? Gold = null, IReadOnlyList<string>? Options = null)
+{
+    /// <inheritdoc cref="Options"/>
+    public IReadOnlyList<string> Options { get; init; } = Options ?? [];
+}
+
+/// <summary>A set of problems, and how texts that answer them are read. Thread-safe.</summary>
+internal interface IReasoningTask
+{
+    /// <summary>As <c>--task</c> names it.</summary>
+    string Name { get; }
+
+    IReadOnlyList<Problem> Problems { get; }
+
+    /// <summary>The canonical answer in a model's text, <see langword="null"/> where there is none. Two answers are equivalent exactly where their canonical forms are equal.</summary>
+    string? Extract(Problem problem, string text);
+
+    /// <summary>The share of the text's worked steps that hold, 0 to 1; <see langword="null"/> where there is none to check. Not a verdict: a wrong plan with right sums has 1.</summary>
+    double? Evidence(Problem problem, string text) => null;
+
+    /// <summary>Whether a text that is still being written holds a step that is complete and false, so that nothing it comes to has clean evidence.</summary>
+    bool IsFalse(Problem problem, string text) => false;
+
+    /// <summary>Whether an independent check passes the text's answer, without the gold answer; <see langword="null"/> where the task has no such check.</summary>
+    ValueTask<bool?> VerifyAsync(Problem problem, string text, CancellationToken cancellation) => ValueTask.FromResult<bool?>(null);
+
+    /// <summary>Whether the text is right, for measurements: the gold answer's word where there is one, otherwise the verifier's.</summary>
+    async ValueTask<bool> IsRightAsync(Problem problem, string text, CancellationToken cancellation) =>
+        problem.Gold is { } gold ? Extract(problem, text) == gold : await VerifyAsync(problem, text, cancellation).ConfigureAwait(false) == true;
+}
+
+/// <summary>Gives options their log-likelihood after a prompt, to choose among them without generating.</summary>
+internal interface IOptionScorer
+{
+    /// <summary>ln P(option | prompt) and the option's tokens, for each option.</summary>
+    Task<IReadOnlyList<(double LogProbability, int Tokens)>> ScoreAsync(string prompt, IReadOnlyList<string> options, CancellationToken cancellation);
+}

@@ -1,0 +1,86 @@
+using System.Text.Json;
+using System.Text.RegularExpressions;
+
+namespace Ergon.Reasoning.Tasks;
+
+/// <summary>Questions with lettered options, as in ARC; the answer is a letter.</summary>
+internal sealed partial class MultipleChoice : IReasoningTask
+{
+    private MultipleChoice(string name, (IReadOnlyList<Problem> Problems, IReadOnlyList<MalformedLine> Malformed) read) => (Name, Problems, Malformed) = (name, read.Problems, read.Malformed);
+
+    public string Name { get; }
+
+    public IReadOnlyList<Problem> Problems { get; }
+
+    /// <summary>What was left out.</summary>
+    public IReadOnlyList<MalformedLine> Malformed { get; }
+
+    /// <summary>Reads lines of <c>{"question", "choices": [...], "answer": index from 0}</c>, or of ARC's own form with labels.</summary>
+    /// <param name="name">Of the task.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="onMalformed">What to do with a line without a question, two options or more, or an answer among them.</param>
+    /// <exception cref="ErgonException">The file is missing or, by <paramref name="onMalformed"/>, malformed.</exception>
+    public static MultipleChoice Load(string name, string path, OnMalformed onMalformed = OnMalformed.Fail) =>
+        new(name, JsonLines.Read(path, (line, number) => Read($"{name}/{number}", line), onMalformed));
+
+    private static Problem Read(string id, JsonElement line)
+    {
+        var labelled = line.TryGetProperty("answerKey", out _);
+        var question = labelled && line.TryGetProperty("question", out var inner) && inner.ValueKind == JsonValueKind.Object ? inner : line;
+        var choices = question.TryGetProperty("choices", out var given) ? given : throw new FormatException("it has no 'choices'");
+        string[] options, labels = [];
+        if (choices.ValueKind == JsonValueKind.Object)
+            (options, labels) = (Texts(choices, "text"), Texts(choices, "label"));
+        else if (labelled && choices.ValueKind == JsonValueKind.Array)
+            (options, labels) = ([.. choices.EnumerateArray().Select(c => JsonLines.Text(c, "text"))], [.. choices.EnumerateArray().Select(c => JsonLines.Text(c, "label"))]);
+        else
+            options = Texts(question, "choices");
+        if (options.Length is < 2 or > 26)
+            throw new FormatException($"it has {options.Length} choices, but must have 2 to 26");
+        var answer = labelled ? Array.IndexOf(labels, JsonLines.Text(line, "answerKey"))
+            : line.TryGetProperty("answer", out var index) && index.ValueKind == JsonValueKind.Number && index.TryGetInt32(out var i) ? i : throw new FormatException("it has no 'answer' that is a whole number");
+        if (answer < 0 || answer >= options.Length)
+            throw new FormatException($"its answer is none of the {options.Length} choices");
+        var text = JsonLines.Text(question, "question", "stem").Trim();
+        return new Problem(id, $"{text}\n{string.Join('\n', options.Select((o, i) => $"{Letter(i)}. {o}"))}\nAnswer with the letter of the right option.", Letter(answer), options);
+    }
+
+    /// <summary>The letter a text settles on: the last one that "answer is" announces, otherwise one that opens the text or stands alone on its last line, otherwise the only option whose words the text repeats.</summary>
+    public string? Extract(Problem problem, string text)
+    {
+        foreach (var match in Announced().Matches(text).Reverse().Concat(Opening().Matches(text)).Concat(Alone().Matches(text).Reverse()))
+        {
+            var letter = match.Groups["letter"].Value.ToUpperInvariant();
+            if (letter[0] - 'A' < problem.Options.Count)
+                return letter;
+        }
+        int[] said = [.. Enumerable.Range(0, problem.Options.Count).Where(i => text.Contains(problem.Options[i].TrimEnd('.'), StringComparison.OrdinalIgnoreCase))];
+        // "oak" is also said by who says "oak tree": the longest one counts.
+        int[] longest = [.. said.Where(i => !said.Any(j => j != i && problem.Options[j].Contains(problem.Options[i].TrimEnd('.'), StringComparison.OrdinalIgnoreCase)))];
+        return longest is [var only] ? Letter(only) : null;
+    }
+
+    /// <summary>The letter of the option with the highest log-likelihood a token after the question.</summary>
+    public static async Task<string> ChooseAsync(Problem problem, IOptionScorer scorer, CancellationToken cancellation = default)
+    {
+        var question = problem.Prompt[..problem.Prompt.IndexOf('\n', StringComparison.Ordinal)];
+        var scores = await scorer.ScoreAsync($"Question: {question}\nAnswer:", [.. problem.Options.Select(o => $" {o}")], cancellation).ConfigureAwait(false);
+        return Letter(Enumerable.Range(0, scores.Count).MaxBy(i => scores[i].LogProbability / Math.Max(1, scores[i].Tokens)));
+    }
+
+    private static string Letter(int index) => ((char)('A' + index)).ToString();
+
+    private static string[] Texts(JsonElement of, string name) => of.TryGetProperty(name, out var list) && list.ValueKind == JsonValueKind.Array
+        ? [.. list.EnumerateArray().Select(e => e.ValueKind == JsonValueKind.String ? e.GetString()! : throw new FormatException($"'{name}' holds a JSON {e.ValueKind}, not a text"))]
+        : throw new FormatException($"it has no list '{name}'");
+
+    [GeneratedRegex(@"answer(?:\s+is|\s*:)[\s*(]*(?:option\s*)?(?<letter>[A-Z])\b(?!')", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex Announced();
+
+    // "A." or "(A)" or "A" and nothing else on the line; not the article.
+    [GeneratedRegex(@"\A[\s*(]*(?<letter>[A-Z])(?:[).:*]|\s*(?:\n|\z))", RegexOptions.CultureInvariant)]
+    private static partial Regex Opening();
+
+    [GeneratedRegex(@"(?:^|\n)[\s*(]*(?<letter>[A-Z])[).:*\s]*\z", RegexOptions.CultureInvariant)]
+    private static partial Regex Alone();
+}

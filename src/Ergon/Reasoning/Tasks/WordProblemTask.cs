@@ -1,0 +1,29 @@
+using System.Globalization;
+
+namespace Ergon.Reasoning.Tasks;
+
+/// <summary>Problems whose answer is a number, and whose worked sums are evidence.</summary>
+internal abstract class NumericTask(string name, IReadOnlyList<Problem> problems) : IReasoningTask
+{
+    public string Name => name;
+
+    public IReadOnlyList<Problem> Problems => problems;
+
+    public virtual string? Extract(Problem problem, string text) => NumericAnswers.Extract(text);
+
+    public double? Evidence(Problem problem, string text) => Arithmetic.Evidence(text);
+
+    // The last number may go on; one that a space follows does not.
+    public bool IsFalse(Problem problem, string text) =>
+        text.AsSpan().LastIndexOfAny(" \n") is > 0 and var end && Arithmetic.Check(text[..end]) is var (steps, right) && right < steps;
+}
+
+/// <summary>The generated word problems that no training saw.</summary>
+/// <param name="items">How many.</param>
+/// <param name="seed">Of the problems.</param>
+internal sealed class WordProblemTask(int items, ulong seed = WordProblems.EvaluationSeed) : NumericTask("words",
+    [.. WordProblems.HeldOut(seed).Take(items).Select((p, i) => new Problem($"words/{seed}/{i}", p.Question, p.Answer.ToString(CultureInfo.InvariantCulture)))])
+{
+    // Trained to write the mark: a text without it has not come to its answer.
+    public override string? Extract(Problem problem, string text) => text.Contains("####", StringComparison.Ordinal) ? base.Extract(problem, text) : null;
+}
