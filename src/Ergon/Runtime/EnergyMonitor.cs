@@ -212,7 +212,7 @@ public sealed class EnergyMonitor : IDisposable
         if (_time.GetElapsedTime(_settled, now) < SettlingInterval)
             return;
         _settled = now;
-        _ledger.Settle(now);
+        _ledger.Settle(Math.Min(now, pass.AllBefore));
     }
 
     /// <summary>Stops reading the meters.</summary>
