@@ -15,6 +15,9 @@ internal sealed class ChainOptimum
     /// <summary>Sets of more devices would take too long.</summary>
     public const int MostDevices = 10;
 
+    // More make bounds tighter, and each costs as much as solving for all devices.
+    private const int ChordPrices = 3;
+
     private readonly PlanProblem _problem;
     private readonly int _units, _devices;
     private readonly double[] _core, _launch, _dynamic; // [devices, units + 1], sums of the units before
@@ -22,6 +25,10 @@ internal sealed class ChainOptimum
     private readonly double[] _bytes; // [units + 1], sums of the units before
     private readonly double[] _most, _knee; // [devices], bytes of units that are allowed; and without slowing down
     private readonly double[] _power; // [devices], static and leaking
+    private readonly double[] _runs; // [devices, units + 1], what the units before cost at the prices being solved for
+    private readonly double[] _seams; // [units, from, to], likewise
+    private double[] _best = []; // [set, last, units + 1]
+    private ushort[] _from = [];
 
     /// <param name="problem">What is planned.</param>
     /// <param name="phase">Of which phase; <see langword="null"/>: one assignment for all of them together.</param>
@@ -31,6 +38,7 @@ internal sealed class ChainOptimum
         (_core, _launch, _dynamic) = (new double[_devices * (_units + 1)], new double[_devices * (_units + 1)], new double[_devices * (_units + 1)]);
         (_seamTime, _seamEnergy) = (new double[_units * _devices * _devices], new double[_units * _devices * _devices]);
         (_bytes, _most, _knee, _power) = (new double[_units + 1], new double[_devices], new double[_devices], new double[_devices]);
+        (_runs, _seams) = (new double[_core.Length], new double[_seamTime.Length]);
         var phases = phase is { } one ? [one] : Enumerable.Range(0, problem.Phases).ToArray();
         for (var unit = 0; unit < _units; unit++)
         {
@@ -70,18 +78,31 @@ internal sealed class ChainOptimum
     public Chain? Fastest() => Solve(All, 0, 1);
 
     /// <summary>The plan of least energy, static power and leakage of the devices that are on included.</summary>
-    public Chain? Cheapest()
+    /// <param name="stop">Asked between steps; once it says so, the best plan so far is given.</param>
+    public Chain? Cheapest(Func<bool>? stop = null)
     {
         // With all of a set charged, a plan that uses fewer of its devices is found cheaper under the smaller set. The bound
         // without memory is quick, so only sets whose bound is below the best plan are solved with it.
-        var bounds = Sets().Select(set => (Set: set, Power: Power(set))).Select(s => (s.Set, s.Power, Bound: Cost(Relaxed(s.Set, 1, s.Power), 1, s.Power))).OrderBy(s => s.Bound).ToArray();
+        var left = new PriorityQueue<(uint Set, double Power, double Bound), double>();
+        foreach (var set in Sets())
+        {
+            var power = Power(set);
+            var bound = Cost(Relaxed(set, 1, power), 1, power);
+            left.Enqueue((set, power, bound), bound);
+        }
         Chain? best = null;
         var least = double.MaxValue;
-        foreach (var (set, power, bound) in bounds)
+        Func<uint, double>? chords = null;
+        while (left.TryDequeue(out var next, out var bound) && bound < least && stop?.Invoke() != true)
         {
-            if (bound >= least)
-                break;
-            if (Solve(set, 1, power) is { } chain && Cost(chain, 1, power) is var cost && cost < least)
+            var free = Relaxed(next.Set, 1, next.Power);
+            if (!Fits(free.Devices) && bound == next.Bound && _devices <= MostDevices && (chords ??= Chords())(next.Set) is var chord && chord > bound)
+            {
+                // Memory binds: the bound with it comes first, and the set has its turn when that is the least.
+                left.Enqueue(next, chord);
+                continue;
+            }
+            if ((Fits(free.Devices) ? free : Contiguous(next.Set, 1, next.Power)) is { } chain && Cost(chain, 1, next.Power) is var cost && cost < least)
                 (best, least) = (chain, cost);
         }
         return best;
@@ -137,6 +158,31 @@ internal sealed class ChainOptimum
         for (int unit = _units - 1, m = Array.IndexOf(best, best.Min()); unit >= 0; m = from[(unit * members.Length) + m], unit--)
             chain[unit] = (byte)members[m];
         return Of(chain);
+    }
+
+    // A lower bound for each set at its own power. What a set costs at best is a concave function of the price of a second, so between
+    // two prices it lies above the chord; one solution for all devices gives the value for every set at once.
+    private Func<uint, double> Chords()
+    {
+        var (low, high) = (Power(0), Power(All));
+        double[] prices = [.. Enumerable.Range(0, ChordPrices).Select(i => low + ((high - low) * i / (ChordPrices - 1)))];
+        var values = prices.Select(price =>
+        {
+            FillBest(All, 1, price);
+            return Enumerable.Range(0, (int)All + 1).Select(s => Enumerable.Range(0, _devices).Min(d => _best[At((uint)s, d) + _units])).ToArray();
+        }).ToArray();
+        return set =>
+        {
+            // Of plans that use all of the set; smaller sets have their own turn.
+            var power = Power(set);
+            var right = 1;
+            while (right < ChordPrices - 1 && prices[right] < power)
+                right++;
+            if (double.IsInfinity(values[right][set]))
+                return double.PositiveInfinity;
+            var share = high > low ? (power - prices[right - 1]) / (prices[right] - prices[right - 1]) : 1;
+            return values[right - 1][set] + (share * (values[right][set] - values[right - 1][set]));
+        };
     }
 
     private static double Cost(Chain chain, double perJoule, double perSecond) => (perJoule * chain.Joules) + (perSecond * chain.Seconds);
@@ -196,13 +242,39 @@ internal sealed class ChainOptimum
         return true;
     }
 
-    // best[set, last, end]: the least for the units before end, all devices of the set used, the last one's run ending there.
     private Chain? Contiguous(uint set, double perJoule, double perSecond)
     {
+        FillBest(set, perJoule, perSecond);
+        var ends = Enumerable.Range(1, (int)set).Where(s => ((uint)s & ~set) == 0).SelectMany(s => Members((uint)s).Select(d => (Set: (uint)s, Last: d)))
+            .MinBy(e => _best[At(e.Set, e.Last) + _units]);
+        if (double.IsInfinity(_best[At(ends.Set, ends.Last) + _units]))
+            return null;
+        var chain = new byte[_units];
+        for (var (end, now, last) = (_units, ends.Set, ends.Last); end > 0;)
+        {
+            var begin = _from[At(now, last) + end];
+            chain.AsSpan(begin, end - begin).Fill((byte)last);
+            var (others, to) = (now & ~(1u << last), last);
+            (end, now) = (begin, others);
+            if (begin > 0)
+                last = Members(others).MinBy(l => _best[At(others, l) + begin] + _seams[(((begin * _devices) + l) * _devices) + to]);
+        }
+        return Of(chain);
+    }
+
+    private int At(uint set, int last) => (((int)set * _devices) + last) * (_units + 1);
+
+    // _best: the least for the units before an end, all devices of the set used, the last one's run ending there.
+    private void FillBest(uint set, double perJoule, double perSecond)
+    {
         var width = _units + 1;
-        var best = new double[(set + 1) * _devices * width];
-        Array.Fill(best, double.PositiveInfinity);
-        var from = new int[best.Length];
+        if (_best.Length == 0)
+            (_best, _from) = (new double[(All + 1) * _devices * width], new ushort[(All + 1) * _devices * width]);
+        for (var i = 0; i < _runs.Length; i++)
+            _runs[i] = (perJoule * _dynamic[i]) + (perSecond * (_core[i] + _launch[i]));
+        for (var i = 0; i < _seams.Length; i++)
+            _seams[i] = (perJoule * _seamEnergy[i]) + (perSecond * _seamTime[i]);
+        Array.Fill(_best, double.PositiveInfinity, 0, (int)(set + 1) * _devices * width);
         var entry = new double[width];
         for (var s = 1u; s <= set; s++)
         {
@@ -216,43 +288,27 @@ internal sealed class ChainOptimum
                     entry[0] = 0;
                 foreach (var last in Members(others))
                 {
-                    for (var unit = 1; unit < _units; unit++)
-                        entry[unit] = Math.Min(entry[unit], best[At(others, last) + unit] + SeamCost(unit, last, d, perJoule, perSecond));
+                    var before = _best.AsSpan(At(others, last), width);
+                    for (int unit = 1, seam = (((_devices + last) * _devices) + d); unit < _units; unit++, seam += _devices * _devices)
+                        entry[unit] = Math.Min(entry[unit], before[unit] + _seams[seam]);
                 }
-                Extend(d, entry, best.AsSpan(At(s, d), width), from.AsSpan(At(s, d), width), perJoule, perSecond);
+                Extend(d, entry, _best.AsSpan(At(s, d), width), _from.AsSpan(At(s, d), width), perJoule, perSecond);
             }
         }
-        var ends = Enumerable.Range(1, (int)set).Where(s => ((uint)s & ~set) == 0).SelectMany(s => Members((uint)s).Select(d => (Set: (uint)s, Last: d)))
-            .MinBy(e => best[At(e.Set, e.Last) + _units]);
-        if (double.IsInfinity(best[At(ends.Set, ends.Last) + _units]))
-            return null;
-        var chain = new byte[_units];
-        for (var (end, now, last) = (_units, ends.Set, ends.Last); end > 0;)
-        {
-            var begin = from[At(now, last) + end];
-            chain.AsSpan(begin, end - begin).Fill((byte)last);
-            var (others, to) = (now & ~(1u << last), last);
-            (end, now) = (begin, others);
-            if (begin > 0)
-                last = Members(others).MinBy(l => best[At(others, l) + begin] + SeamCost(begin, l, to, perJoule, perSecond));
-        }
-        return Of(chain);
-
-        int At(uint s, int d) => (((int)s * _devices) + d) * width;
     }
 
     // For each end the best start of a device's run: sums make a run's cost a difference, so below the knee it is the least
     // of (entry - sum) over a window of starts that memory allows, and the window only moves up. Above the knee each is tried.
-    private void Extend(int device, double[] entry, Span<double> best, Span<int> from, double perJoule, double perSecond)
+    private void Extend(int device, double[] entry, Span<double> best, Span<ushort> from, double perJoule, double perSecond)
     {
-        double Value(int start) => entry[start] - RunCost(device, 0, start, 1, perJoule, perSecond);
+        var runs = _runs.AsSpan(device * (_units + 1), _units + 1);
         Span<int> window = stackalloc int[_units + 1];
         int head = 0, tail = 0, allowed = 0, below = 0;
         for (var end = 1; end <= _units; end++)
         {
             if (!double.IsInfinity(entry[end - 1]))
             {
-                while (tail > head && Value(window[tail - 1]) >= Value(end - 1))
+                while (tail > head && entry[window[tail - 1]] - runs[window[tail - 1]] >= entry[end - 1] - runs[end - 1])
                     tail--;
                 window[tail++] = end - 1;
             }
@@ -263,12 +319,14 @@ internal sealed class ChainOptimum
             while (head < tail && window[head] < below)
                 head++;
             if (head < tail)
-                (best[end], from[end]) = (Value(window[head]) + RunCost(device, 0, end, 1, perJoule, perSecond), window[head]);
+                (best[end], from[end]) = (entry[window[head]] - runs[window[head]] + runs[end], (ushort)window[head]);
             for (var start = allowed; start < below; start++)
             {
+                if (double.IsInfinity(entry[start]))
+                    continue;
                 var cost = entry[start] + RunCost(device, start, end, Slowdown(device, start, end), perJoule, perSecond);
                 if (cost < best[end])
-                    (best[end], from[end]) = (cost, start);
+                    (best[end], from[end]) = (cost, (ushort)start);
             }
         }
     }

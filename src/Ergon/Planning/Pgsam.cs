@@ -17,7 +17,7 @@ internal sealed record SearchOptions
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
     /// <summary>Plans that the front holds.</summary>
-    public int ArchiveSize { get; init; } = 200;
+    public int ArchiveSize { get; init; } = 128;
 }
 
 /// <summary>What a search found.</summary>
@@ -65,19 +65,19 @@ internal sealed class Pgsam
     /// <summary>Searches from seeds; with none, from everything on the first device.</summary>
     public static SearchResult Run(PlanProblem problem, IEnumerable<byte[]> seeds, SearchOptions options)
     {
+        var began = options.Clock.GetTimestamp();
         var search = new Pgsam(problem, options);
         foreach (var seed in seeds)
         {
             search._state.Load(seed);
             search.Visit(search._state.Score());
         }
-        search.Anneal();
+        search.Anneal(began);
         return search.Result();
     }
 
-    private void Anneal()
+    private void Anneal(long began)
     {
-        var began = _options.Clock.GetTimestamp();
         var (start, gained, walk) = (_state.Evaluations, _state.Evaluations, 0);
         Restart();
         // A proposal may change nothing, so the loop counts those too: one device and one level end at once.

@@ -2,7 +2,7 @@ namespace Ergon.Planning;
 
 /// <summary>Plans of which none dominates another, all feasible. Past twice its size it is thinned where it is densest.</summary>
 /// <param name="size">How many are kept.</param>
-internal sealed class PlanArchive(int size = 200)
+internal sealed class PlanArchive(int size = 128)
 {
     private readonly List<(PlanScore Score, byte[] Genes)> _members = [];
     private readonly double[] _low = new double[PlanScore.Count], _ranges = new double[PlanScore.Count];
@@ -24,11 +24,21 @@ internal sealed class PlanArchive(int size = 200)
             if (member.Covers(score))
                 return false;
         }
-        var added = score;
-        _members.RemoveAll(m => added.Dominates(m.Score));
+        var (kept, touched) = (0, false);
+        for (var i = 0; i < _members.Count; i++)
+        {
+            // Ranges change only where an end of one comes or goes.
+            if (score.Dominates(_members[i].Score))
+                touched |= IsEnd(_members[i].Score);
+            else
+                _members[kept++] = _members[i];
+        }
+        _members.RemoveRange(kept, _members.Count - kept);
         _members.Add((score, genes.ToArray()));
         if (_members.Count > 2 * size)
             Thin();
+        else if (!touched && !IsEnd(score) && _members.Count > 1)
+            return true;
         Measure();
         return true;
     }
@@ -51,6 +61,16 @@ internal sealed class PlanArchive(int size = 200)
         return (count, sum, least, at);
     }
 
+    private bool IsEnd(in PlanScore score)
+    {
+        for (var i = 0; i < PlanScore.Count; i++)
+        {
+            if (score[i] <= _low[i] || score[i] >= _low[i] + _ranges[i])
+                return true;
+        }
+        return false;
+    }
+
     private void Measure()
     {
         for (var i = 0; i < PlanScore.Count; i++)
@@ -62,14 +82,20 @@ internal sealed class PlanArchive(int size = 200)
         }
     }
 
-    // Removes, one by one, the member whose neighbours along the objectives are closest (the crowding distance of NSGA-II).
+    // Removes those whose neighbours along the objectives are closest (the crowding distance of NSGA-II), an eighth at a time,
+    // because what lies beside a removed one is less crowded then.
     private void Thin()
     {
         Measure();
         while (_members.Count > size)
         {
             var distances = Crowding([.. _members.Select(m => m.Score)], _ranges);
-            _members.RemoveAt(Array.IndexOf(distances, distances.Min()));
+            var limit = distances.Order().ElementAt(Math.Min(_members.Count - size, _members.Count / 8));
+            for (var i = _members.Count - 1; i >= 0; i--)
+            {
+                if (distances[i] < limit || (distances[i] == limit && _members.Count > size && !double.IsInfinity(limit)))
+                    _members.RemoveAt(i);
+            }
         }
     }
 

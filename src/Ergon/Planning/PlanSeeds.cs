@@ -4,11 +4,13 @@ namespace Ergon.Planning;
 internal static class PlanSeeds
 {
     // Prices of a second between energy and latency; each is a shortest path where memory is enough.
-    private const int Prices = 6;
+    private const int Prices = 4;
 
-    /// <summary>Each device alone at each clock, greedy plans, and optima of chains for all phases together and for each apart. Duplicates are left out.</summary>
-    public static IReadOnlyList<byte[]> Of(PlanProblem problem) =>
-        [.. Alone(problem).Concat([Greedy(problem, PlanPolicy.Energy), Greedy(problem, PlanPolicy.Latency)]).Concat(Chains(problem)).DistinctBy(Convert.ToHexString)];
+    /// <summary>Each device alone at each clock, greedy plans, and optima of chains for all phases together and for each apart, as they are asked for. Duplicates are left out.</summary>
+    /// <param name="problem">What is planned.</param>
+    /// <param name="stop">Asked between steps of the exact searches, which end early once it says so.</param>
+    public static IEnumerable<byte[]> Of(PlanProblem problem, Func<bool>? stop = null) =>
+        Alone(problem).Concat([Greedy(problem, PlanPolicy.Energy), Greedy(problem, PlanPolicy.Latency)]).Concat(Chains(problem, stop)).DistinctBy(Convert.ToHexString);
 
     /// <summary>The whole model on one device.</summary>
     public static IEnumerable<byte[]> Alone(PlanProblem problem) =>
@@ -62,25 +64,20 @@ internal static class PlanSeeds
     }
 
     /// <summary>Optima of each scalarised objective for chains (<see cref="ChainOptimum"/>).</summary>
-    public static IEnumerable<byte[]> Chains(PlanProblem problem)
+    public static IEnumerable<byte[]> Chains(PlanProblem problem, Func<bool>? stop = null)
     {
-        foreach (var chain in Optima(new ChainOptimum(problem)))
-            yield return Plan(problem, [.. Enumerable.Repeat(chain, problem.Phases).SelectMany(c => c)]);
-        if (problem.Phases == 1)
+        var both = new ChainOptimum(problem);
+        foreach (var chain in ((Func<Chain?>[])[both.Fastest, () => both.Cheapest(stop)]).Select(f => f()).Concat(both.Between(Prices)).TakeWhile(_ => stop?.Invoke() != true).OfType<Chain>())
+            yield return Plan(problem, [.. Enumerable.Repeat(chain.Devices, problem.Phases).SelectMany(c => c)]);
+        if (problem.Phases == 1 || stop?.Invoke() == true)
             yield break;
         var (prefill, decode) = (new ChainOptimum(problem, 0), new ChainOptimum(problem, 1));
-        foreach (var first in (Chain?[])[prefill.Cheapest(), prefill.Fastest()])
+        foreach (var (first, second) in ((Func<(Chain?, Chain?)>[])[() => (prefill.Fastest(), decode.Fastest()), () => (prefill.Cheapest(stop), decode.Cheapest(stop))]).Select(f => f()).TakeWhile(_ => stop?.Invoke() != true))
         {
-            foreach (var second in (Chain?[])[decode.Cheapest(), decode.Fastest()])
-            {
-                if (first is not null && second is not null)
-                    yield return Plan(problem, [.. first.Devices, .. second.Devices]);
-            }
+            if (first is not null && second is not null)
+                yield return Plan(problem, [.. first.Devices, .. second.Devices]);
         }
     }
-
-    private static IEnumerable<byte[]> Optima(ChainOptimum chains) =>
-        ((Chain?[])[chains.Cheapest(), chains.Fastest()]).OfType<Chain>().Concat(chains.Between(Prices)).Select(c => c.Devices);
 
     private static byte[] Plan(PlanProblem problem, byte[] places) => [.. places, .. problem.Levels.Select(l => (byte)(l - 1))];
 }

@@ -19,10 +19,19 @@ internal sealed record PlanOutcome
 /// <summary>Finds plans and chooses one.</summary>
 internal static class Planner
 {
+    // Where nothing was found among so few plans, looking at each of them makes it certain.
+    private const double Few = 20_000;
+
     /// <summary>Plans with <see cref="Pgsam"/> from <see cref="PlanSeeds"/>.</summary>
     public static PlanOutcome Plan(PlanProblem problem, PlanPolicy policy, SearchOptions? options = null)
     {
-        var result = Pgsam.Run(problem, PlanSeeds.Of(problem), options ?? new());
+        options ??= new();
+        var began = options.Clock.GetTimestamp();
+        // The exact chains get half of the time.
+        Func<bool>? stop = options.Budget is { } budget ? () => options.Clock.GetElapsedTime(began) > budget / 2 : null;
+        var result = Pgsam.Run(problem, PlanSeeds.Of(problem, stop), options);
+        if (result.Nearest is not null && Math.Pow(problem.Devices, problem.Places) * problem.Levels.Aggregate(1.0, (a, b) => a * b) <= Few)
+            result = Baselines.Exhaustive(problem);
         var state = new PlanState(problem);
         if (result.Nearest is { } nearest)
             return new() { Front = [], Chosen = null, Reason = $"No plan was found that keeps the limits; the nearest one passes {Evaluate(nearest).Binding}.", Evaluations = result.Evaluations };
