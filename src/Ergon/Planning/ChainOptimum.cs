@@ -210,7 +210,8 @@ internal sealed class ChainOptimum
         return own.Slowdown((RunBytes(from, end) + _problem.Overhead) / own.Capacity.Value) ?? 1;
     }
 
-    private Chain Of(byte[] chain)
+    /// <summary>What an assignment takes, each device's run slowed down by its own memory.</summary>
+    public Chain Of(byte[] chain)
     {
         double joules = 0, seconds = 0;
         for (int from = 0, end; from < _units; from = end)
@@ -226,6 +227,9 @@ internal sealed class ChainOptimum
         }
         return new(chain, joules, seconds);
     }
+
+    /// <summary>Whether each device's memory holds its run.</summary>
+    public bool Holds(byte[] chain) => Enumerable.Range(0, _devices).All(d => Array.IndexOf(chain, (byte)d) is var from && (from < 0 || RunBytes(from, Array.LastIndexOf(chain, (byte)d) + 1) <= _most[d]));
 
     // One run a device, below the knee of its memory: then the limits change nothing.
     private bool Fits(byte[] chain)

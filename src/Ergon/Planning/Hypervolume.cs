@@ -6,6 +6,8 @@ internal static class Hypervolume
     // Beyond the worst of the front, so that its ends count.
     private const double Margin = 0.1;
 
+    private const double Rounding = 1e-7;
+
     /// <summary>Of each front, scaled by the ranges over all of them together: comparable with each other, and no larger than 1.1^3.</summary>
     public static double[] Of(params IReadOnlyList<IReadOnlyList<PlanScore>> fronts)
     {
@@ -18,8 +20,8 @@ internal static class Hypervolume
             range[i] = all.Length == 0 ? 0 : all.Max(s => s[objective]) - low[i];
         }
         var (lows, ranges) = (low.ToArray(), range.ToArray());
-        // An objective without range is the same in all fronts' best: it scales all by the same.
-        double Scaled(PlanScore s, int i) => ranges[i] > 0 ? (s[i] - lows[i]) / ranges[i] : s[i] <= lows[i] * (1 + 1e-9) ? 0 : 1 + Margin;
+        // Where the best agree in an objective but for rounding, it tells only who is among them.
+        double Scaled(PlanScore s, int i) => ranges[i] > Rounding * Math.Abs(lows[i]) ? (s[i] - lows[i]) / ranges[i] : s[i] <= lows[i] + (2 * Rounding * Math.Abs(lows[i])) ? 0 : 1 + Margin;
         return [.. fronts.Select(f => Volume([.. f.Select(s => (Scaled(s, 0), Scaled(s, 1), Scaled(s, 2)))]))];
     }
 

@@ -130,7 +130,7 @@ internal sealed class PlanState
         }
         if (_problem.Limits.MaxLatency is { } most)
             excess += Math.Max(0, (Latency(time) / most.Value) - 1);
-        return new(joules / _problem.TokensPerRound, time / _problem.TokensPerRound, 1 - (worked / (time * weights)), excess);
+        return new(joules / _problem.TokensPerRound, time / _problem.TokensPerRound, Math.Max(0, 1 - (worked / (time * weights))), excess);
     }
 
     /// <summary>The plan in words and units, with the limit that binds most where it passes one.</summary>

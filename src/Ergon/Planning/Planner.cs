@@ -70,6 +70,8 @@ internal static class Planner
     {
         var (joules, seconds) = (front.Min(p => p.Score.Joules), front.Min(p => p.Score.Seconds));
         var s = front[chosen].Score;
+        if (front.Length == 1)
+            return "no other plan that was found is better in anything";
         var what = policy switch
         {
             PlanPolicy.Energy => "the fewest joules a token",
