@@ -157,7 +157,8 @@ internal sealed class ChainOptimum
         var chain = new byte[_units];
         for (int unit = _units - 1, m = Array.IndexOf(best, best.Min()); unit >= 0; m = from[(unit * members.Length) + m], unit--)
             chain[unit] = (byte)members[m];
-        return Of(chain);
+        // A bound, so no memory slows it down.
+        return Of(chain, slowed: false);
     }
 
     // A lower bound for each set at its own power. What a set costs at best is a concave function of the price of a second, so between
@@ -211,7 +212,9 @@ internal sealed class ChainOptimum
     }
 
     /// <summary>What an assignment takes, each device's run slowed down by its own memory.</summary>
-    public Chain Of(byte[] chain)
+    public Chain Of(byte[] chain) => Of(chain, slowed: true);
+
+    private Chain Of(byte[] chain, bool slowed)
     {
         double joules = 0, seconds = 0;
         for (int from = 0, end; from < _units; from = end)
@@ -219,7 +222,7 @@ internal sealed class ChainOptimum
             for (end = from + 1; end < _units && chain[end] == chain[from];)
                 end++;
             joules += Run(_dynamic, chain[from], from, end);
-            seconds += RunCost(chain[from], from, end, Slowdown(chain[from], from, end), 0, 1);
+            seconds += RunCost(chain[from], from, end, slowed ? Slowdown(chain[from], from, end) : 1, 0, 1);
             if (from == 0)
                 continue;
             joules += SeamCost(from, chain[from - 1], chain[from], 1, 0);

@@ -37,10 +37,12 @@ internal sealed class Pgsam
     private const double Hot = 0.5, Cold = 1e-4;
 
     // So many walks start from the archive: a chain that has wandered off comes back to where the front is thin.
-    private const int Walks = 60;
+    private const int Walks = 300;
+
+    private const int Rivals = 4;
 
     // A plan that passes limits counts as dominated by at least this much.
-    private const double Infeasible = 0.2;
+    private const double Infeasible = 0.01;
 
     private readonly PlanProblem _problem;
     private readonly SearchOptions _options;
@@ -148,7 +150,11 @@ internal sealed class Pgsam
         if (_archive.Members.Count == 0)
             From((_nearestScore, _nearest));
         else
-            From(_archive.Members[_random.Next(_archive.Members.Count)]);
+        {
+            // The lonelier of a few, as NSGA-II's tournaments choose: ends and gaps of the front are where it grows.
+            var lonely = PlanArchive.Crowding([.. _archive.Members.Select(m => m.Score)], _archive.Ranges);
+            From(_archive.Members[Enumerable.Range(0, Rivals).Select(_ => _random.Next(lonely.Length)).MaxBy(i => lonely[i])]);
+        }
     }
 
     private void From((PlanScore Score, byte[] Genes) plan)

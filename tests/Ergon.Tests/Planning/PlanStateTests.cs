@@ -131,10 +131,10 @@ public sealed class PlanStateTests
     [Fact]
     public void Devices_that_share_a_memory_fill_it_together()
     {
-        // 29 GB on each of two devices of 32 and of 64 GB, which are one memory of 64 GB with a tenth kept free.
+        // About 34 GB of 64 and 26 of 32, each below its own nine tenths; together they are one memory of 64 GB.
         var problem = new PlanProblem(Model("llama-3.1-70b"), [Cpu, Npu], new Workload { Tokens = 60_000, Prompt = 0 }, null, Granularity.Layer);
-        var plan = Evaluate(problem, [.. Enumerable.Range(0, problem.Places).Select(p => (byte)(p < 42 ? 0 : 1))]);
-        Assert.All(plan.Loads, l => Assert.True(l.Resident.Value < 0.95 * 32e9));
+        var plan = Evaluate(problem, [.. Enumerable.Range(0, problem.Places).Select(p => (byte)(p < 46 ? 0 : 1))]);
+        Assert.True(plan.Loads[0].Resident.Value < 0.9 * 64e9 && plan.Loads[1].Resident.Value < 0.9 * 32e9);
         Assert.Contains("pool '285hx'", plan.Binding, StringComparison.Ordinal);
     }
 
