@@ -21,6 +21,7 @@ namespace Ergon.Cli;
 [JsonSerializable(typeof(BenchReport))]
 [JsonSerializable(typeof(PredictionReport))]
 [JsonSerializable(typeof(MeterOverhead))]
+[JsonSerializable(typeof(PlanReport))]
 internal sealed partial class CliJson : JsonSerializerContext
 {
     // Answers are mostly not ASCII in most of the world, and a terminal is no web page.
@@ -78,3 +79,14 @@ internal sealed record PerplexityFigure(double Perplexity, double StandardError,
 internal sealed record EvalResult(
     string Task, int Items, int Samples, float Temperature, long Seed, double Accuracy, IReadOnlyDictionary<string, double> PassAtK,
     long PromptTokens, long CompletionTokens, double Seconds, IReadOnlyList<string> Devices, string Engine);
+
+internal sealed record PlanReport(
+    IReadOnlyList<PlannedPoint> Front, PlannedPoint Chosen, string Objective, string Reason, bool Simulated, PlanPrediction Predicted, PlanPrediction? Actual);
+
+internal sealed record PlannedPoint(double JoulesPerToken, double SecondsPerToken, double Underutilisation, IReadOnlyList<PlannedRun> Assignment);
+
+internal sealed record PlannedRun(string Phase, string From, string To, string Device);
+
+internal sealed record PlanPrediction(double JoulesPerToken, double SecondsPerToken, double LatencyPerToken, double Watts, IReadOnlyList<PlannedDevice> Devices);
+
+internal sealed record PlannedDevice(string Device, double Busy, double DynamicJoulesPerToken, long ResidentBytes, double Cpq, double? Temperature, double? Clock);

@@ -15,8 +15,9 @@ public sealed class ArchitectureTests
         ["Ergon.Cost"] = ["Ergon.Units", "Ergon.Models", "Ergon.Devices"],
         ["Ergon.Energy"] = ["Ergon.Units", "Ergon.Devices", "Ergon.Cost"],
         ["Ergon.Simulation"] = ["Ergon.Units", "Ergon.Cost", "Ergon.Devices"],
+        ["Ergon.Planning"] = ["Ergon.Units", "Ergon.Models", "Ergon.Devices", "Ergon.Cost"],
         ["Ergon.Reasoning"] = ["Ergon.Units", "Ergon.Inference", "Ergon.Models"],
-        ["Ergon.Runtime"] = ["Ergon.Units", "Ergon.Inference", "Ergon.Models", "Ergon.Devices", "Ergon.Cost", "Ergon.Energy", "Ergon.Simulation", "Ergon.Reasoning"],
+        ["Ergon.Runtime"] = ["Ergon.Units", "Ergon.Inference", "Ergon.Models", "Ergon.Devices", "Ergon.Cost", "Ergon.Energy", "Ergon.Simulation", "Ergon.Planning", "Ergon.Reasoning"],
     };
 
     [Fact]

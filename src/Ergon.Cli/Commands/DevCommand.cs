@@ -24,6 +24,7 @@ internal static class DevCommand
         CertificatesCommand.Create(terminal),
         PoliciesCommand.Create(terminal),
         FirstToken.CreateVerb(terminal),
+        PlanBench.CreateVerb(terminal),
     };
 
     private static Verb CreateProbe(Terminal terminal)

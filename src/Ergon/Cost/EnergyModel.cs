@@ -76,29 +76,20 @@ internal static class EnergyModel
     }
 
     /// <summary>
-    /// The lower fixed point of T = T_amb + R_th (P + P_leak(T)). Starting at the ambient temperature the iteration rises towards
-    /// it without passing it, so a limit that is passed means that there is none below. Ergon's own definition.
+    /// The lower fixed point of T = T_amb + R_th (P + P_leak(T)) by <see cref="HeatModel.Steady"/>. Ergon's own definition.
     /// </summary>
     /// <param name="device">Its profile.</param>
     /// <param name="power">Static and dynamic power, leakage not included.</param>
     /// <param name="ambient">Of the air.</param>
     public static SteadyState Steady(DeviceProfile device, Watts power, Celsius ambient)
     {
+        if (HeatModel.Of(device).Steady(power.Value, ambient.Value) is { } steady)
+            return new(new Celsius(steady), Leakage(device, new Celsius(steady)), null);
         var limit = new Celsius(device.LimitTemperature.Value);
-        for (var t = ambient; ;)
-        {
-            if (t > limit)
-            {
-                // Without growth of leakage the temperature would be this: over the limit by itself, or driven there by leakage.
-                var alone = ambient.Value + (device.ThermalResistance.Value * (power.Value + device.LeakagePower.Value));
-                var why = alone > limit.Value ? "the power is more than the cooling takes" : "thermal runaway: leakage grows faster than the cooling";
-                return new(null, Leakage(device, limit), $"'{device.Name}' has no steady temperature below limitTemperature {limit.Value} °C at {power.Value:F1} W ({why})");
-            }
-            var next = ambient + (device.ThermalResistance.Value * (power + Leakage(device, t)).Value);
-            if (Math.Abs(next - t) < 1e-9)
-                return new(next, Leakage(device, next), null);
-            t = next;
-        }
+        // Without growth of leakage the temperature would be this: over the limit by itself, or driven there by leakage.
+        var alone = ambient.Value + (device.ThermalResistance.Value * (power.Value + device.LeakagePower.Value));
+        var why = alone > limit.Value ? "the power is more than the cooling takes" : "thermal runaway: leakage grows faster than the cooling";
+        return new(null, Leakage(device, limit), $"'{device.Name}' has no steady temperature below limitTemperature {limit.Value} °C at {power.Value:F1} W ({why})");
     }
 
     /// <summary>What a seam costs: latency + bytes / bandwidth, and joules a byte; <see langword="null"/> where the device has no link to the other. Ergon's own definition.</summary>
@@ -123,6 +114,43 @@ internal static class EnergyModel
         if (busy.Value > makespan.Value * (1 + 1e-9))
             throw new ArgumentException($"The makespan is {makespan}, less than the {busy} that the stages take.", nameof(makespan));
         return energy + (new Watts(device.StaticPower) * makespan) + (leakage * new Seconds(Math.Max(0, makespan.Value - busy.Value)));
+    }
+}
+
+/// <summary>A device's heat in plain numbers, for searches that ask for many steady temperatures.</summary>
+/// <param name="Resistance">R_th, K/W.</param>
+/// <param name="Leakage">P_leak at <paramref name="Reference"/>, W.</param>
+/// <param name="Growth">beta, 1/K.</param>
+/// <param name="Reference">T0, °C.</param>
+/// <param name="Limit">The temperature not to pass, °C.</param>
+internal readonly record struct HeatModel(double Resistance, double Leakage, double Growth, double Reference, double Limit)
+{
+    /// <summary>Of a profile.</summary>
+    public static HeatModel Of(DeviceProfile device) => new(
+        device.ThermalResistance.Value, device.LeakagePower.Value, device.LeakageGrowth.Value, device.ReferenceTemperature.Value, device.LimitTemperature.Value);
+
+    /// <summary>P_leak at a temperature, W.</summary>
+    public double LeakageAt(double celsius) => Leakage * Math.Exp(Growth * (celsius - Reference));
+
+    /// <summary>The lower fixed point of T = T_amb + R_th (P + P_leak(T)); <see langword="null"/> where none lies at or below the limit.</summary>
+    /// <param name="power">Static and dynamic power, W.</param>
+    /// <param name="ambient">Of the air, °C.</param>
+    public double? Steady(double power, double ambient)
+    {
+        // Newton on T_amb + R (P + P_leak(T)) - T, which is convex: tangents lie below it, so steps that start left of
+        // the lower root never pass it, and a step past the limit means that no root lies below.
+        for (var t = ambient; t <= Limit;)
+        {
+            var leakage = LeakageAt(t);
+            var slope = (Resistance * Growth * leakage) - 1;
+            var gap = ambient + (Resistance * (power + leakage)) - t;
+            if (Math.Abs(gap) < 1e-9)
+                return t;
+            if (slope >= 0)
+                return null;
+            t -= gap / slope;
+        }
+        return null;
     }
 }
 
