@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using Ergon.Cli.Bench;
+using Ergon.Runtime;
 
 namespace Ergon.Cli;
 
@@ -21,6 +22,7 @@ namespace Ergon.Cli;
 [JsonSerializable(typeof(BenchReport))]
 [JsonSerializable(typeof(PredictionReport))]
 [JsonSerializable(typeof(MeterOverhead))]
+[JsonSerializable(typeof(TopReport))]
 internal sealed partial class CliJson : JsonSerializerContext
 {
     // Answers are mostly not ASCII in most of the world, and a terminal is no web page.
@@ -57,7 +59,7 @@ internal sealed record TensorReport(string Name, string Type, IReadOnlyList<long
 
 internal sealed record TokenList(IReadOnlyList<int> Tokens);
 
-internal sealed record EmbeddingList(IReadOnlyList<float[]> Embeddings, int Dimensions, int PromptTokens);
+internal sealed record EmbeddingList(IReadOnlyList<float[]> Embeddings, int Dimensions, int PromptTokens, EnergyFigures? Energy);
 
 internal sealed record DeviceList(IReadOnlyList<ListedDevice> Devices);
 
@@ -77,4 +79,7 @@ internal sealed record PerplexityFigure(double Perplexity, double StandardError,
 
 internal sealed record EvalResult(
     string Task, int Items, int Samples, float Temperature, long Seed, double Accuracy, IReadOnlyDictionary<string, double> PassAtK,
-    long PromptTokens, long CompletionTokens, double Seconds, IReadOnlyList<string> Devices, string Engine);
+    long PromptTokens, long CompletionTokens, double Seconds, IReadOnlyList<string> Devices, string Engine,
+    EnergyFigures? Energy, double? Ipw, double? Ipj);
+
+internal sealed record TopReport(IReadOnlyList<EnergyStatus> Processes, IReadOnlyList<DeviceStatus>? Machine);

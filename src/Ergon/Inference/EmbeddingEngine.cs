@@ -42,6 +42,9 @@ internal sealed class EmbeddingEngine : IDisposable
     /// <summary>Tokens that the texts of one pass can have together.</summary>
     public int MaxRows { get; }
 
+    /// <summary>What the last pass did.</summary>
+    public SegmentReport Report => _segment.Report;
+
     /// <summary>Embeds texts in one pass.</summary>
     /// <param name="texts">Tokens, at least one of each text, <see cref="MaxRows"/> in all.</param>
     /// <returns>A vector [n_embd] for each text.</returns>
