@@ -152,12 +152,11 @@ public sealed class EnergyMonitor : IDisposable
     /// <param name="texts">As for <see cref="EmbeddingModel.EmbedTokensAsync(IReadOnlyList{int[]}, CancellationToken)"/>.</param>
     /// <param name="cancellation">Stops between two passes.</param>
     /// <returns>A vector for each text, and what all took together; its passes are prefill, and it has no tokens.</returns>
-    /// <exception cref="ErgonException">As for <see cref="EmbeddingModel.EmbedTokensAsync(IReadOnlyList{int[]}, CancellationToken)"/>, or the monitor did not load the model.</exception>
+    /// <exception cref="ErgonException">As for <see cref="EmbeddingModel.EmbedTokensAsync(IReadOnlyList{int[]}, CancellationToken)"/>, or the model was loaded without this monitor.</exception>
     public async Task<(IReadOnlyList<float[]> Vectors, Receipt Receipt)> EmbedAsync(EmbeddingModel model, IReadOnlyList<int[]> texts, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(model);
-        RequireLoaded(model);
-        var request = Begin(model.NextCall());
+        var request = Knowing(model).Begin(model.NextCall());
         float[][] vectors;
         try
         {
@@ -171,12 +170,10 @@ public sealed class EnergyMonitor : IDisposable
         return (vectors, await EndAsync(request, tokens: 0).ConfigureAwait(false));
     }
 
-    /// <exception cref="ErgonException">The monitor did not load the model, so it would book none of its passes.</exception>
-    internal void RequireLoaded(IPassSource model)
-    {
-        if (!ReferenceEquals(_model, model))
-            throw new ErgonException($"This EnergyMonitor did not load the model '{model.Description.Name}', so it knows none of its passes; load the model with the monitor's Load.");
-    }
+    /// <summary>This monitor, which books the passes of a model.</summary>
+    /// <exception cref="ErgonException">It does not, because the model was loaded without it.</exception>
+    internal EnergyMonitor Knowing(IPassSource model) => ReferenceEquals(_model, model) ? this
+        : throw new ErgonException($"The model '{model.Description.Name}' was loaded without this EnergyMonitor, which knows none of its passes; load the model with the monitor's Load.");
 
     /// <summary>Closes a request, whether its generation was answered, cancelled or failed, and waits for the meters to cover it.</summary>
     /// <param name="request">From <see cref="Begin(Session)"/> or <see cref="Begin()"/>; closed once.</param>
