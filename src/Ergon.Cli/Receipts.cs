@@ -20,13 +20,15 @@ internal sealed class Receipts
     {
         try
         {
-            return monitor is null ? null : StatusSocket.Open(monitor, StatusFolder.OfUser());
+            return monitor is null ? null : new StatusSocket(monitor, StatusFolder.OfUser(), Say);
         }
         catch (ErgonException e)
         {
-            terminal.Error.WriteLine($"ergon: {e.Message} Until then 'ergon top' does not show this process.");
+            Say(e.Message);
             return null;
         }
+
+        void Say(string problem) => terminal.Error.WriteLine($"ergon: {problem} Until then 'ergon top' does not show this process.");
     }
 
     /// <summary>One line, such as <c>42 tokens · 12.4 J · 0.295 J/token · 9.1 W mean · prefill 2.1 J, decode 9.8 J, idle 0.5 J · measured:rapl</c>.</summary>

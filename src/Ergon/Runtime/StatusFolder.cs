@@ -12,10 +12,12 @@ internal static class StatusFolder
     private const UnixFileMode Others = (UnixFileMode)0b000_111_111, Own = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
     /// <summary><c>$XDG_RUNTIME_DIR/ergon</c> where that is this user's folder; else <c>/tmp/ergon-UID</c>, or <c>ergon</c> in the user's own temporary folder.</summary>
-    public static string OfUser()
+    public static string OfUser() => OfUser(Environment.GetEnvironmentVariable("XDG_RUNTIME_DIR"));
+
+    internal static string OfUser(string? runtime)
     {
         // After su it is still the other user's.
-        if (Environment.GetEnvironmentVariable("XDG_RUNTIME_DIR") is { } runtime && Path.IsPathFullyQualified(runtime) && Directory.Exists(runtime) && FileOwner.Of(runtime) == FileOwner.Me)
+        if (runtime is not null && Path.IsPathFullyQualified(runtime) && Directory.Exists(runtime) && FileOwner.Of(runtime) == FileOwner.Me)
             return Path.Combine(runtime, "ergon");
         // Not TMPDIR, which may differ between two terminals.
         return OperatingSystem.IsLinux() ? string.Create(CultureInfo.InvariantCulture, $"/tmp/ergon-{FileOwner.Me}") : Path.Combine(Path.GetTempPath(), "ergon");

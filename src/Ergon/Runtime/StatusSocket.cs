@@ -11,26 +11,31 @@ namespace Ergon.Runtime;
 internal sealed class StatusSocket : IDisposable
 {
     private const string Extension = ".sock";
+    // No shorter command is seen by somebody who looks once a second, and none pays the 7 ms of processor time that a first socket takes.
+    private static readonly TimeSpan Start = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1), Patience = TimeSpan.FromSeconds(1), Binding = TimeSpan.FromSeconds(5);
     private static readonly Lock Opening = new();
 
     private readonly EnergyMonitor _monitor;
-    private readonly Socket _listener;
+    private readonly string _folder;
+    private readonly Action<string> _say;
     private readonly CancellationTokenSource _stop = new();
+    private readonly Task _running;
 
-    private StatusSocket(EnergyMonitor monitor, Socket listener)
-    {
-        (_monitor, _listener) = (monitor, listener);
-        _ = AcceptAsync();
-    }
-
-    /// <summary>Opens the socket <c>PID.sock</c>, or <c>PID-2.sock</c> and so on for further ones of a process; the file is gone when this is disposed.</summary>
-    /// <param name="monitor">Whose status; disposed after this.</param>
-    /// <param name="folder">As <see cref="StatusFolder.OfUser"/>; made where it is missing.</param>
-    /// <exception cref="ErgonException">The folder must not be used, or the socket cannot be opened.</exception>
-    public static StatusSocket Open(EnergyMonitor monitor, string folder)
+    /// <summary>Opens the socket <c>PID.sock</c>, or <c>PID-2.sock</c> and so on for further ones of a process, in a moment; the file is gone when this is disposed.</summary>
+    /// <param name="monitor">Whose status.</param>
+    /// <param name="folder">As <see cref="StatusFolder.OfUser()"/>; made where it is missing.</param>
+    /// <param name="say">Told, on another thread, why the socket cannot be opened.</param>
+    /// <exception cref="ErgonException">The folder must not be used.</exception>
+    public StatusSocket(EnergyMonitor monitor, string folder, Action<string> say)
     {
         StatusFolder.Make(folder);
+        (_monitor, _folder, _say) = (monitor, folder, say);
+        _running = RunAsync();
+    }
+
+    private static Socket Open(string folder)
+    {
         // Another of this process may have bound and not begun to listen.
         lock (Opening)
         {
@@ -42,7 +47,7 @@ internal sealed class StatusSocket : IDisposable
                 {
                     socket.Bind(new UnixDomainSocketEndPoint(path));
                     socket.Listen();
-                    return new StatusSocket(monitor, socket);
+                    return socket;
                 }
                 catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse)
                 {
@@ -61,7 +66,7 @@ internal sealed class StatusSocket : IDisposable
     }
 
     /// <summary>Asks every process that has a socket in a folder, and removes the files of those that are gone.</summary>
-    /// <param name="folder">As <see cref="StatusFolder.OfUser"/>; it need not be there.</param>
+    /// <param name="folder">As <see cref="StatusFolder.OfUser()"/>; it need not be there.</param>
     /// <param name="cancellation">Stops asking.</param>
     /// <returns>By process; one that does not answer has no devices.</returns>
     public static async Task<IReadOnlyList<EnergyStatus>> ReadAllAsync(string folder, CancellationToken cancellation)
@@ -128,12 +133,21 @@ internal sealed class StatusSocket : IDisposable
         }
     }
 
-    private async Task AcceptAsync()
+    private async Task RunAsync()
     {
+        await Task.Delay(Start, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (_stop.IsCancellationRequested)
+            return;
         try
         {
+            // Disposing it removes the file that it bound.
+            using var listener = Open(_folder);
             while (true)
-                _ = ServeAsync(await _listener.AcceptAsync(_stop.Token).ConfigureAwait(false));
+                _ = ServeAsync(await listener.AcceptAsync(_stop.Token).ConfigureAwait(false));
+        }
+        catch (ErgonException e)
+        {
+            _say(e.Message);
         }
         catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
         {
@@ -166,7 +180,6 @@ internal sealed class StatusSocket : IDisposable
     public void Dispose()
     {
         _stop.Cancel();
-        // It removes the file that it bound.
-        _listener.Dispose();
+        _running.GetAwaiter().GetResult();
     }
 }
