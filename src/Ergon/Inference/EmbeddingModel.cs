@@ -148,7 +148,7 @@ public sealed class EmbeddingModel : IPassSource, IDisposable
             vectors.AddRange(await _engine.InvokeAsync(engine =>
             {
                 var pass = engine.Run(together);
-                _passCompleted?.Invoke(new PassReport([engine.Report], [new PassPart(call, rows, IsPrompt: true)]));
+                _passCompleted?.Invoke(new PassReport([engine.Report], [new PassPart(call, rows, IsPrompt: true)], engine.Report.Ended));
                 return pass;
             }).ConfigureAwait(false));
         }
