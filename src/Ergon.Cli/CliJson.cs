@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using Ergon.Cli.Bench;
+using Ergon.Runtime;
 
 namespace Ergon.Cli;
 
@@ -22,6 +23,7 @@ namespace Ergon.Cli;
 [JsonSerializable(typeof(PredictionReport))]
 [JsonSerializable(typeof(MeterOverhead))]
 [JsonSerializable(typeof(PlanReport))]
+[JsonSerializable(typeof(TopReport))]
 internal sealed partial class CliJson : JsonSerializerContext
 {
     // Answers are mostly not ASCII in most of the world, and a terminal is no web page.
@@ -58,7 +60,7 @@ internal sealed record TensorReport(string Name, string Type, IReadOnlyList<long
 
 internal sealed record TokenList(IReadOnlyList<int> Tokens);
 
-internal sealed record EmbeddingList(IReadOnlyList<float[]> Embeddings, int Dimensions, int PromptTokens);
+internal sealed record EmbeddingList(IReadOnlyList<float[]> Embeddings, int Dimensions, int PromptTokens, EnergyFigures? Energy);
 
 internal sealed record DeviceList(IReadOnlyList<ListedDevice> Devices);
 
@@ -78,7 +80,8 @@ internal sealed record PerplexityFigure(double Perplexity, double StandardError,
 
 internal sealed record EvalResult(
     string Task, int Items, int Samples, float Temperature, long Seed, double Accuracy, IReadOnlyDictionary<string, double> PassAtK,
-    long PromptTokens, long CompletionTokens, double Seconds, IReadOnlyList<string> Devices, string Engine);
+    long PromptTokens, long CompletionTokens, double Seconds, IReadOnlyList<string> Devices, string Engine,
+    EnergyFigures? Energy, double? Ipw, double? Ipj);
 
 internal sealed record PlanReport(
     IReadOnlyList<PlannedPoint> Front, PlannedPoint Chosen, string Objective, string Reason, bool Simulated, PlanPrediction Predicted, PlanPrediction? Actual);
@@ -90,3 +93,5 @@ internal sealed record PlannedRun(string Phase, string From, string To, string D
 internal sealed record PlanPrediction(double JoulesPerToken, double SecondsPerToken, double LatencyPerToken, double Watts, IReadOnlyList<PlannedDevice> Devices);
 
 internal sealed record PlannedDevice(string Device, double Busy, double DynamicJoulesPerToken, long ResidentBytes, double Cpq, double? Temperature, double? Clock);
+
+internal sealed record TopReport(IReadOnlyList<EnergyStatus> Processes, IReadOnlyList<DeviceStatus>? Machine);

@@ -5,10 +5,15 @@ internal static class Columns
 {
     public static void Write(TextWriter output, params IReadOnlyList<string[]> rows)
     {
+        foreach (var line in Lines(rows))
+            output.WriteLine(line);
+    }
+
+    public static IEnumerable<string> Lines(IReadOnlyList<string[]> rows)
+    {
         if (rows.Count == 0)
-            return;
+            return [];
         var widths = Enumerable.Range(0, rows[0].Length).Select(column => rows.Max(row => row[column].Length)).ToArray();
-        foreach (var row in rows)
-            output.WriteLine(string.Join("  ", row.Select((cell, column) => cell.PadRight(widths[column]))).TrimEnd());
+        return rows.Select(row => string.Join("  ", row.Select((cell, column) => cell.PadRight(widths[column]))).TrimEnd());
     }
 }

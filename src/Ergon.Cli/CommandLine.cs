@@ -60,7 +60,7 @@ internal static class CommandLine
             RunCommand.Create(terminal), ChatCommand.Create(terminal),
             PullCommand.Create(terminal), ListCommand.Create(terminal), RemoveCommand.Create(terminal),
             EmbedCommand.Create(terminal), InspectCommand.Create(terminal), TokenizeCommand.Create(terminal),
-            DevicesCommand.Create(terminal), PlanCommand.Create(terminal), DoctorCommand.Create(terminal), NativesCommand.Create(terminal),
+            DevicesCommand.Create(terminal), PlanCommand.Create(terminal), TopCommand.Create(terminal), DoctorCommand.Create(terminal), NativesCommand.Create(terminal),
             BenchCommand.Create(terminal), PerplexityCommand.Create(terminal), EvalCommand.Create(terminal),
             dev, help, new VersionOption(),
         }.Does(page.Invoke);

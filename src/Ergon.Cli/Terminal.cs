@@ -19,6 +19,9 @@ internal sealed class Terminal(TextReader input, TextWriter output, TextWriter e
     /// <summary>Whether progress may redraw its line on <see cref="Error"/>.</summary>
     public bool CanRedraw { get; private init; }
 
+    /// <summary>Whether a table may be redrawn on <see cref="Out"/>.</summary>
+    public bool CanShow { get; private init; }
+
     /// <summary>Ctrl-C; silent in tests.</summary>
     public Interrupt Interrupt { get; } = new();
 
@@ -29,8 +32,11 @@ internal sealed class Terminal(TextReader input, TextWriter output, TextWriter e
         new StreamWriter(Console.OpenStandardError(), Utf8) { AutoFlush = true })
     {
         IsInteractive = !Console.IsInputRedirected && !Console.IsErrorRedirected,
-        CanRedraw = !Console.IsErrorRedirected && Environment.GetEnvironmentVariable("TERM") is not (null or "dumb"),
+        CanRedraw = !Console.IsErrorRedirected && IsCapable,
+        CanShow = !Console.IsOutputRedirected && IsCapable,
     };
+
+    private static bool IsCapable => Environment.GetEnvironmentVariable("TERM") is not (null or "dumb");
 
     /// <summary>Shows how far something is, on one line that is written over; nothing in a log.</summary>
     public void Status(string text, bool isLast)

@@ -25,6 +25,7 @@ internal static class ChatCommand
         {
             var options = sampling.Read(parsed);
             using var monitor = receipts.Monitor(parsed);
+            using var status = Receipts.Status(monitor, terminal);
             using var loaded = engine.Load(parsed, terminal, parsed.GetValue(model), sessions: 1, defaultContext: null, cancellation, monitor);
             if (loaded.ChatTemplate is null)
                 throw new ErgonException("This model has no chat template, so it cannot converse; use 'ergon run MODEL --raw PROMPT'.");

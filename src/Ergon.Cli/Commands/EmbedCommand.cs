@@ -18,13 +18,16 @@ internal static class EmbedCommand
         var truncate = new Option<bool>("--truncate") { Description = "Cut texts that are longer than the context; otherwise they are refused" };
         var json = Settings.Json();
         var engine = new EngineSettings();
-        return new Verb("embed", "Turn texts into vectors, one a line",
+        var receipts = new Receipts();
+        var verb = new Verb("embed", "Turn texts into vectors, one a line",
             "ergon embed nomic-embed-text \"search_query: why is the sky blue?\"", "ergon embed bge-small.gguf --file sentences.txt --json", "ergon embed Llama-3.2-1B --pooling last \"The sky is blue.\"")
-        { model, texts, file, pooling, noNormalize, truncate, json, engine.Context, engine.Threads, engine.Device }.Does(async (parsed, cancellation) =>
+        { model, texts, file, pooling, noNormalize, truncate, json, engine.Context, engine.Threads, engine.Device };
+        receipts.AddTo(verb);
+        return verb.Does(async (parsed, cancellation) =>
         {
             var input = Texts(parsed.GetValue(texts)!, parsed.GetValue(file), terminal);
             var path = ModelStore.OfUser().Resolve(parsed.GetValue(model)!);
-            using var loaded = EmbeddingModel.Load(path, new EmbeddingOptions
+            var options = new EmbeddingOptions
             {
                 Pooling = parsed.GetValue(pooling),
                 Normalize = !parsed.GetValue(noNormalize),
@@ -32,20 +35,28 @@ internal static class EmbedCommand
                 ContextLength = parsed.GetValue(engine.Context),
                 Threads = parsed.GetValue(engine.Threads),
                 Device = parsed.GetValue(engine.Device),
-            }, cancellation);
+            };
+            using var monitor = receipts.Monitor(parsed);
+            using var status = Receipts.Status(monitor, terminal);
+            using var loaded = monitor?.Load(() => EmbeddingModel.Load(path, options, cancellation)) ?? EmbeddingModel.Load(path, options, cancellation);
             terminal.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"{Path.GetFileNameWithoutExtension(path)} on {string.Join(", ", loaded.Devices)}, {Amount.Count(loaded.Threads, "thread")}, context {loaded.ContextLength}, {loaded.Pooling.ToString().ToLowerInvariant()} pooling, loaded in {loaded.LoadTime.TotalMilliseconds:F0} ms"));
             int[][] tokens = [.. input.Select(loaded.Tokenize)];
-            var vectors = await loaded.EmbedTokensAsync(tokens, cancellation);
+            var (vectors, receipt) = monitor is null ? (await loaded.EmbedTokensAsync(tokens, cancellation), null) : await monitor.EmbedAsync(loaded, tokens, cancellation);
             if (parsed.GetValue(json))
-            {
-                CliJson.Write(terminal.Out, new EmbeddingList(vectors, loaded.Dimensions, tokens.Sum(t => t.Length)));
-                return Exit.Ok;
-            }
-            foreach (var vector in vectors)
-                terminal.Out.WriteLine(string.Join(' ', vector.Select(v => v.ToString(CultureInfo.InvariantCulture))));
+                CliJson.Write(terminal.Out, new EmbeddingList(vectors, loaded.Dimensions, tokens.Sum(t => t.Length), receipt is null ? null : Receipts.Json(receipt)));
+            else
+                Print(terminal.Out, vectors);
+            if (receipt is not null)
+                terminal.Error.WriteLine(Receipts.Line(receipt, tokens.Length, "text"));
             return Exit.Ok;
         });
+    }
+
+    private static void Print(TextWriter output, IReadOnlyList<float[]> vectors)
+    {
+        foreach (var vector in vectors)
+            output.WriteLine(string.Join(' ', vector.Select(v => v.ToString(CultureInfo.InvariantCulture))));
     }
 
     private static string[] Texts(string[] given, string? file, Terminal terminal)

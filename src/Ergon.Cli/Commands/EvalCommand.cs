@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
+using Ergon.Cost;
+using Ergon.Energy;
 using Ergon.Inference;
 using Ergon.Reasoning;
 
@@ -24,10 +26,12 @@ internal static class EvalCommand
         var seed = Settings.Whole("--seed", "-s", "Seed of the problems and of the draws [default: 99, that of models/README.md]", 0);
         var json = Settings.Json();
         var engine = new EngineSettings();
+        var receipts = new Receipts();
         var verb = new Verb("eval", "Measure accuracy and pass@k on generated problems",
             "ergon eval --task words --items 500", "ergon eval words-m --task words --samples 16 --temp 0.8 --json")
         { model, task, items, samples, temperature, seed, json };
         engine.AddTo(verb);
+        receipts.AddTo(verb);
         return verb.Does(async (parsed, cancellation) =>
         {
             var draws = parsed.GetValue(samples) ?? 1;
@@ -39,13 +43,21 @@ internal static class EvalCommand
                 Seed = (ulong?)parsed.GetValue(seed) ?? WordProblems.EvaluationSeed,
             };
             options.Validate();
-            using var loaded = engine.Load(parsed, terminal, parsed.GetValue(model), Math.Min(Sessions, options.Items), DefaultContext, cancellation);
+            using var monitor = receipts.Monitor(parsed);
+            using var status = Receipts.Status(monitor, terminal);
+            using var loaded = engine.Load(parsed, terminal, parsed.GetValue(model), Math.Min(Sessions, options.Items), DefaultContext, cancellation, monitor);
             var progress = new Immediate<int>(done => terminal.Status($"{done} of {Amount.Count(options.Items, "problem")}", done == options.Items));
-            var result = Named(await WordsEvaluation.RunAsync(loaded, options, progress, cancellation), options, loaded);
+            // One request for all: samples share passes, and their sum is what is asked for.
+            var request = monitor?.Begin();
+            var evaluated = await WordsEvaluation.RunAsync(loaded, options, progress, cancellation);
+            var receipt = request is null ? null : await monitor!.EndAsync(request, checked((int)evaluated.CompletionTokens));
+            var result = Named(evaluated, options, loaded, receipt);
             if (parsed.GetValue(json))
                 CliJson.Write(terminal.Out, result);
             else
                 Print(terminal.Out, result);
+            if (receipt is not null)
+                terminal.Error.WriteLine(Receipts.Line(receipt));
             return Exit.Ok;
         });
     }
@@ -55,10 +67,14 @@ internal static class EvalCommand
         Words,
     }
 
-    private static EvalResult Named(EvaluationResult result, WordsEvaluationOptions options, ErgonModel model) => new(
+    private static EvalResult Named(EvaluationResult result, WordsEvaluationOptions options, ErgonModel model, Receipt? receipt) => new(
         nameof(Problems.Words).ToLowerInvariant(), result.Items, result.Samples, options.Temperature, (long)options.Seed, Math.Round(result.Accuracy, 6),
         result.PassAtK.ToDictionary(p => p.Key.ToString(CultureInfo.InvariantCulture), p => Math.Round(p.Value, 6)),
-        result.PromptTokens, result.CompletionTokens, Math.Round(result.Time.TotalSeconds, 3), model.Devices, EngineSettings.NameOf(model.Engine));
+        result.PromptTokens, result.CompletionTokens, Math.Round(result.Time.TotalSeconds, 3), model.Devices, EngineSettings.NameOf(model.Engine),
+        receipt is null ? null : Receipts.Json(receipt),
+        Receipts.Rounded(receipt?.Power is { } power ? Metrics.Ipw(result.Accuracy, power) : null),
+        // A query is one sample: accuracy is the mean over samples too.
+        Receipts.Rounded(receipt?.Energy is { } energy ? Metrics.Ipj(result.Accuracy, energy / ((double)result.Items * result.Samples)) : null));
 
     private static void Print(TextWriter output, EvalResult result)
     {
@@ -66,5 +82,7 @@ internal static class EvalCommand
         foreach (var (k, value) in result.PassAtK.Skip(1))
             output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"pass@{k} {value:P1}"));
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Amount.Count(result.CompletionTokens, "token")} in {result.Seconds:F1} s ({result.CompletionTokens / result.Seconds:F0}/s)"));
+        if (result is { Ipw: { } ipw, Ipj: { } ipj })
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"IPW {ipw:G3}/W, IPJ {ipj:G3}/J, {result.Seconds * 1000 / ((double)result.Items * result.Samples):F0} ms a sample"));
     }
 }

@@ -46,6 +46,7 @@ internal static class RunCommand
                 throw new ErgonException("--system needs the chat template that --raw leaves out; give one of the two.");
             var options = sampling.Read(parsed);
             using var monitor = receipts.Monitor(parsed);
+            using var status = Receipts.Status(monitor, terminal);
             using var loaded = engine.Load(parsed, terminal, model, sessions: 1, defaultContext: null, cancellation, monitor);
             var tokens = Tokens(loaded, prompt, parsed.GetValue(system), isRaw, terminal);
 

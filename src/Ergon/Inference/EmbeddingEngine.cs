@@ -42,6 +42,9 @@ internal sealed class EmbeddingEngine : IDisposable
     /// <summary>Tokens that the texts of one pass can have together.</summary>
     public int MaxRows { get; }
 
+    /// <summary>What the last pass did.</summary>
+    public SegmentReport Report { get; private set; }
+
     /// <summary>Embeds texts in one pass.</summary>
     /// <param name="texts">Tokens, at least one of each text, <see cref="MaxRows"/> in all.</param>
     /// <returns>A vector [n_embd] for each text.</returns>
@@ -57,7 +60,7 @@ internal sealed class EmbeddingEngine : IDisposable
         _pass.Fill(texts, causal: !Model.IsEncoder, _pooling);
         var width = Model.EmbeddingLength;
         var result = new float[texts.Length * width];
-        _segment.Run(_pass, boundary: null, result);
+        Report = _segment.Run(_pass, boundary: null, result);
         if (!Engine.IsFinite(result))
             throw new NativeException($"{_segment.Backend.Device.Name} gave an embedding that is not finite numbers; the weights are damaged, or the device is.");
         return [.. result.Chunk(width)];

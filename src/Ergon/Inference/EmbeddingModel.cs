@@ -12,13 +12,15 @@ namespace Ergon.Inference;
 /// using var model = EmbeddingModel.Load("nomic-embed-text.gguf");
 /// var vectors = await model.EmbedAsync(["search_query: why is the sky blue?", "search_document: Rayleigh scattering"]);
 /// </code></example>
-public sealed class EmbeddingModel : IDisposable
+public sealed class EmbeddingModel : IPassSource, IDisposable
 {
     // A mask is [rows, rows] in one array.
     private const int DefaultContext = 8192, MaxContext = 1 << 15;
 
     private readonly EngineThread<EmbeddingEngine> _engine;
     private readonly EmbeddingOptions _options;
+    private Action<PassReport>? _passCompleted;
+    private int _calls;
 
     private EmbeddingModel(ModelDescription description, Tokenizer tokenizer, EngineThread<EmbeddingEngine> engine, EmbeddingOptions options, Pooling pooling, int context, string device, int threads, TimeSpan loadTime)
     {
@@ -124,7 +126,12 @@ public sealed class EmbeddingModel : IDisposable
 
     /// <summary>As <see cref="EmbedAsync"/>, of texts that are tokens already.</summary>
     /// <exception cref="ErgonException">A text has no tokens, more than the context holds, or one that is not in the vocabulary; or the device failed.</exception>
-    public async Task<float[][]> EmbedTokensAsync(IReadOnlyList<int[]> texts, CancellationToken cancellation = default)
+    public Task<float[][]> EmbedTokensAsync(IReadOnlyList<int[]> texts, CancellationToken cancellation = default) => EmbedTokensAsync(texts, NextCall(), cancellation);
+
+    /// <summary>A number for a call, which its passes are reported under.</summary>
+    internal int NextCall() => Interlocked.Increment(ref _calls);
+
+    internal async Task<float[][]> EmbedTokensAsync(IReadOnlyList<int[]> texts, int call, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(texts);
         if (texts.FirstOrDefault(t => t.Length == 0 || t.Length > ContextLength) is { } wrong)
@@ -138,12 +145,27 @@ public sealed class EmbeddingModel : IDisposable
             while (vectors.Count + count < texts.Count && (count == 0 || rows + texts[vectors.Count + count].Length <= Engine.MaxRows))
                 rows += texts[vectors.Count + count++].Length;
             int[][] together = [.. texts.Skip(vectors.Count).Take(count)];
-            vectors.AddRange(await _engine.InvokeAsync(engine => engine.Run(together)).ConfigureAwait(false));
+            vectors.AddRange(await _engine.InvokeAsync(engine =>
+            {
+                var pass = engine.Run(together);
+                _passCompleted?.Invoke(new PassReport([engine.Report], [new PassPart(call, rows, IsPrompt: true)], engine.Report.Ended));
+                return pass;
+            }).ConfigureAwait(false));
         }
         if (_options.Normalize)
             vectors.ForEach(Normalize);
         return [.. vectors];
     }
+
+    ModelInfo IPassSource.Description => Description;
+
+    event Action<PassReport>? IPassSource.PassCompleted
+    {
+        add => _passCompleted += value;
+        remove => _passCompleted -= value;
+    }
+
+    Task<T> IPassSource.BetweenPassesAsync<T>(Func<T> action) => _engine.InvokeAsync(_ => action());
 
     // A vector of zeros has no direction and stays as it is.
     private static void Normalize(float[] vector)

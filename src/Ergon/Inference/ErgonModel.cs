@@ -18,7 +18,7 @@ namespace Ergon.Inference;
 /// await foreach (var token in session.GenerateAsync(model.Tokenizer.Tokenize("Once upon a time"), new() { MaxTokens = 50 }))
 ///     Console.Write(token.Text);
 /// </code></example>
-public sealed partial class ErgonModel : IDisposable
+public sealed partial class ErgonModel : IPassSource, IDisposable
 {
     private const int DefaultContext = 8192, LeastContext = 256;
 
@@ -206,6 +206,14 @@ public sealed partial class ErgonModel : IDisposable
 
     /// <summary>Runs <paramref name="action"/> on the engine's thread, between two passes.</summary>
     internal Task<T> InvokeAsync<T>(Func<IEngine, T> action) => _batcher.InvokeAsync(action);
+
+    event Action<PassReport>? IPassSource.PassCompleted
+    {
+        add => PassCompleted += value;
+        remove => PassCompleted -= value;
+    }
+
+    Task<T> IPassSource.BetweenPassesAsync<T>(Func<T> action) => InvokeAsync(_ => action());
 
     private static ModelInfo Describe(GgufFile file, EngineChoice engine)
     {

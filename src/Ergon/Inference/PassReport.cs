@@ -18,7 +18,7 @@ internal readonly record struct SegmentReport(string Device, StageRange Stages, 
 }
 
 /// <summary>The rows of one sequence in a pass.</summary>
-/// <param name="Sequence">The sequence.</param>
+/// <param name="Sequence">The sequence; of an embedding model, the call.</param>
 /// <param name="Rows">How many.</param>
 /// <param name="IsPrompt">Whether they are a prompt's, or a token that was generated.</param>
 internal readonly record struct PassPart(int Sequence, int Rows, bool IsPrompt);

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Text.Json;
+using Ergon.Energy;
 using Ergon.Inference;
 using Ergon.Models.Grammars;
 using Ergon.Models.Templates;
@@ -13,10 +14,23 @@ namespace Ergon.Runtime;
 /// time share passes, as many as the model has sessions; the others wait. A conversation that grows is
 /// computed from where it was left.
 /// </summary>
+/// <remarks>
+/// With a monitor each response and each last streaming update has the answer's <see cref="Receipt"/> in
+/// <c>AdditionalProperties[<see cref="EnergyMonitor.ReceiptKey"/>]</c>, whose <see cref="Receipt.Reason"/> tells why where its
+/// energy is unknown; and its energy, where it is known, in <see cref="UsageDetails.AdditionalCounts"/> as
+/// <see cref="MillijoulesKey"/>. The receipt waits for the meters to cover the answer, mostly some milliseconds, while others
+/// use its session.
+/// </remarks>
 /// <param name="model">The model; disposed with the client when <paramref name="ownsModel"/>.</param>
 /// <param name="ownsModel">Whether the client disposes the model.</param>
-public sealed class ErgonChatClient(ErgonModel model, bool ownsModel = false) : IChatClient
+/// <param name="monitor">Meters the answers, having loaded the model; the client does not dispose it. <see langword="null"/>: none.</param>
+/// <exception cref="ErgonException">The monitor did not load the model.</exception>
+public sealed class ErgonChatClient(ErgonModel model, bool ownsModel = false, EnergyMonitor? monitor = null) : IChatClient
 {
+    /// <summary>The answer's energy in thousandths of a joule, rounded: counts are whole numbers, and add up where usages do.</summary>
+    public const string MillijoulesKey = "ergon.energy_millijoules";
+
+    private readonly EnergyMonitor? _monitor = monitor?.Knowing(model);
     private readonly SemaphoreSlim _slots = new(model.MaxSequences);
     private readonly CancellationTokenSource _disposing = new();
     private readonly List<Session> _idle = [];
@@ -25,7 +39,9 @@ public sealed class ErgonChatClient(ErgonModel model, bool ownsModel = false) : 
 
     /// <summary>Loads a GGUF file and makes a client that owns it.</summary>
     /// <exception cref="ErgonException">As <see cref="ErgonModel.Load"/>.</exception>
-    public static ErgonChatClient Load(string path, ModelOptions? options = null) => new(ErgonModel.Load(path, options), ownsModel: true);
+    /// <exception cref="InvalidOperationException">The monitor meters a model already.</exception>
+    public static ErgonChatClient Load(string path, ModelOptions? options = null, EnergyMonitor? monitor = null) =>
+        new(monitor?.Load(() => ErgonModel.Load(path, options)) ?? ErgonModel.Load(path, options), ownsModel: true, monitor);
 
     /// <inheritdoc/>
     public async Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default) =>
@@ -40,30 +56,45 @@ public sealed class ErgonChatClient(ErgonModel model, bool ownsModel = false) : 
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _disposing.Token);
         await EnterAsync(stop.Token, cancellationToken).ConfigureAwait(false);
         Session? session = null;
+        MeteredRequest? request = null;
+        Task<Receipt>? receipt = null;
+        GenerationStatistics statistics;
         try
         {
             session = TakeIdle(prompt) ?? model.CreateSession();
+            request = _monitor?.Begin(session);
             await foreach (var token in session.GenerateAsync(prompt, generation, stop.Token).ConfigureAwait(false))
             {
                 if (token.Text.Length > 0)
                     yield return Update(new TextContent(token.Text));
             }
-            var statistics = session.Statistics!;
-            var last = Update(new UsageContent(new UsageDetails
-            {
-                InputTokenCount = statistics.PromptTokens,
-                CachedInputTokenCount = statistics.ReusedTokens,
-                OutputTokenCount = statistics.CompletionTokens,
-                TotalTokenCount = statistics.PromptTokens + statistics.CompletionTokens,
-            }));
-            last.FinishReason = statistics.FinishReason == FinishReason.Stop ? ChatFinishReason.Stop : ChatFinishReason.Length;
-            yield return last;
+            statistics = session.Statistics!;
         }
         finally
         {
+            // Before the session is given back, whose next request is another; nobody waits for what was cancelled or failed.
+            if (request is not null)
+                receipt = _monitor!.EndAsync(request, session?.Statistics?.CompletionTokens ?? 0);
             GiveBack(session);
             _slots.Release();
         }
+        var usage = new UsageDetails
+        {
+            InputTokenCount = statistics.PromptTokens,
+            CachedInputTokenCount = statistics.ReusedTokens,
+            OutputTokenCount = statistics.CompletionTokens,
+            TotalTokenCount = statistics.PromptTokens + statistics.CompletionTokens,
+        };
+        var last = Update(new UsageContent(usage));
+        last.FinishReason = statistics.FinishReason == FinishReason.Stop ? ChatFinishReason.Stop : ChatFinishReason.Length;
+        if (receipt is not null)
+        {
+            var took = await receipt.ConfigureAwait(false);
+            last.AdditionalProperties = new() { [EnergyMonitor.ReceiptKey] = took };
+            if (took.Energy is { } energy)
+                usage.AdditionalCounts = new() { [MillijoulesKey] = (long)Math.Round(energy.Value * 1000) };
+        }
+        yield return last;
 
         ChatResponseUpdate Update(AIContent content) => new(ChatRole.Assistant, [content]) { ResponseId = id, MessageId = id, ModelId = model.Description.Name };
     }

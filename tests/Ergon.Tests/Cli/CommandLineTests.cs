@@ -18,6 +18,7 @@ public sealed class CommandLineTests : IDisposable
     public CommandLineTests()
     {
         Environment.SetEnvironmentVariable("ERGON_MODELS", Path.Combine(_folder.Path, "models"));
+        Environment.SetEnvironmentVariable("XDG_RUNTIME_DIR", _folder.Path);
         _model = new RandomModel("llama", GgmlType.F32).Write(_folder.Path);
     }
 
@@ -325,10 +326,85 @@ $", with.Error);
         Assert.All(vectors, v => Assert.Equal(1, v.Sum(x => x * x), 1e-5f));
 
         using var json = JsonDocument.Parse((await RunWithInputAsync("the sky\n\nis blue\n", "embed", encoder, "-", "--json")).Out);
-        Assert.Equal(["embeddings", "dimensions", "prompt_tokens"], json.RootElement.EnumerateObject().Select(p => p.Name));
+        Assert.Equal(["embeddings", "dimensions", "prompt_tokens", "energy"], json.RootElement.EnumerateObject().Select(p => p.Name));
         Assert.Equal(vectors, json.RootElement.GetProperty("embeddings").EnumerateArray().Select(e => e.EnumerateArray().Select(v => v.GetSingle()).ToArray()));
         Assert.Equal(256, json.RootElement.GetProperty("dimensions").GetInt32());
         Assert.True(json.RootElement.GetProperty("prompt_tokens").GetInt32() > 4);
+    }
+
+    [Fact]
+    public async Task Embed_and_eval_end_with_a_receipt_unless_told_not_to()
+    {
+        var encoder = new RandomModel("nomic-bert", GgmlType.F32).Write(_folder.Path);
+        var embed = await RunAsync("embed", encoder, "the sky", "is blue");
+        Assert.Matches(@"\n2 texts · (energy unknown: .+|[0-9.]+ J · [0-9.]+ J/text · .+)\n$", embed.Error);
+        var eval = await RunAsync("eval", "words-s", "--task", "words", "--items", "4", "--json");
+        Assert.Matches(@"\n[0-9]+ tokens · (energy unknown: .+|[0-9.]+ J · .+)\n$", eval.Error);
+        var figures = JsonDocument.Parse(eval.Out).RootElement;
+        if (figures.GetProperty("energy").GetProperty("joules") is { ValueKind: JsonValueKind.Number } joules)
+        {
+            // Four queries; and accuracy over power is accuracy over energy times the time.
+            var accuracy = figures.GetProperty("accuracy").GetDouble();
+            Assert.Equal(accuracy * 4 / joules.GetDouble(), figures.GetProperty("ipj").GetDouble(), 1e-4 * Math.Max(1, figures.GetProperty("ipj").GetDouble()));
+            Assert.Equal(accuracy / figures.GetProperty("energy").GetProperty("watts").GetDouble(), figures.GetProperty("ipw").GetDouble(), 1e-4);
+        }
+        foreach (var line in (string[][])[["embed", encoder, "the sky"], ["eval", "words-s", "--task", "words", "--items", "2"]])
+        {
+            var without = await RunAsync([.. line, "--no-receipt", "--json"]);
+            Assert.DoesNotContain(" · ", without.Error, StringComparison.Ordinal);
+            Assert.Equal(JsonValueKind.Null, JsonDocument.Parse(without.Out).RootElement.GetProperty("energy").ValueKind);
+        }
+    }
+
+    [Fact]
+    public async Task Top_shows_a_process_while_it_answers_and_the_machine_when_none_does()
+    {
+        if (OperatingSystem.IsWindows())
+            return;
+        var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (var word in (string[])[typeof(CommandLine).Assembly.Location, "run", _model, "--raw", "hello", "--ctx", "65536", "--threads", "1", "--logit-bias", "258=-inf"])
+            start.ArgumentList.Add(word);
+        using var ergon = Process.Start(start)!;
+        var reading = ergon.StandardOutput.ReadToEndAsync();
+        JsonElement process = default;
+        for (var waited = 0; waited < 100 && process.ValueKind == JsonValueKind.Undefined; waited++)
+        {
+            using var report = JsonDocument.Parse((await RunAsync("top", "--once", "--json")).Out);
+            Assert.Equal(["processes", "machine"], report.RootElement.EnumerateObject().Select(p => p.Name));
+            process = report.RootElement.GetProperty("processes").EnumerateArray().Where(p => p.GetProperty("totals").GetProperty("tokens").GetInt64() > 0).Select(p => p.Clone()).FirstOrDefault();
+            await Task.Delay(100);
+        }
+        Assert.Equal(ergon.Id, process.GetProperty("pid").GetInt32());
+        Assert.Equal(1, process.GetProperty("open_requests").GetInt32());
+        Assert.True(process.GetProperty("devices")[0].GetProperty("tokens_per_second").GetDouble() > 0);
+        var table = (await RunAsync("top", "--once")).Out.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.StartsWith("PID", table[0], StringComparison.Ordinal);
+        Assert.StartsWith(ergon.Id.ToString(CultureInfo.InvariantCulture), Assert.Single(table[1..]), StringComparison.Ordinal);
+
+        using (var kill = Process.Start("kill", ["-TERM", ergon.Id.ToString(CultureInfo.InvariantCulture)]))
+            await kill.WaitForExitAsync();
+        await ergon.StandardError.ReadToEndAsync();
+        await reading;
+        Assert.True(ergon.WaitForExit(TimeSpan.FromSeconds(10)));
+        Assert.Empty(Directory.GetFiles(Path.Combine(_folder.Path, "ergon")));
+        using var idle = JsonDocument.Parse((await RunAsync("top", "--once", "--json")).Out);
+        Assert.NotEqual(0, idle.RootElement.GetProperty("machine").GetArrayLength());
+    }
+
+    [Fact]
+    public async Task A_folder_that_is_open_to_others_costs_the_place_in_top_and_not_the_answer()
+    {
+        if (OperatingSystem.IsWindows())
+            return;
+        var folder = Directory.CreateDirectory(Path.Combine(_folder.Path, "ergon")).FullName;
+        File.SetUnixFileMode(folder, (UnixFileMode)0b111_101_101);
+        var run = await RunAsync("run", _model, "--raw", "hello", "-n", "5");
+        Assert.Equal(Exit.Ok, run.Code);
+        Assert.Contains("5 tokens", run.Error, StringComparison.Ordinal);
+        Assert.Contains("chmod 700", Assert.Single(run.Error.Split('\n'), line => line.StartsWith("ergon: ", StringComparison.Ordinal)), StringComparison.Ordinal);
+        var top = await RunAsync("top", "--once");
+        Assert.Equal(Exit.Ok, top.Code);
+        Assert.Contains("chmod 700", top.Error, StringComparison.Ordinal);
     }
 
     [Fact]

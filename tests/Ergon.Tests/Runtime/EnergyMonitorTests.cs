@@ -91,6 +91,51 @@ public sealed class EnergyMonitorTests : IDisposable
     }
 
     [Fact]
+    public async Task A_request_for_everything_has_what_no_other_request_has()
+    {
+        using var monitor = Monitor(Power);
+        using var model = monitor.Load(Load);
+        using var session = model.CreateSession();
+        using var own = model.CreateSession();
+        var everything = monitor.Begin();
+        var request = monitor.Begin(own);
+        var tokens = await Task.WhenAll(GenerateAsync(session, 30, CancellationToken.None), GenerateAsync(own, 30, CancellationToken.None));
+        var its = await monitor.EndAsync(request, tokens[1]);
+        var rest = await monitor.EndAsync(everything, tokens[0]);
+        Assert.True(its.Decode > Joules.Zero && rest.Decode > Joules.Zero && rest.Prefill > Joules.Zero);
+        var totals = monitor.Totals;
+        Assert.Equal(totals.Total.Value, (its.Energy!.Value + rest.Energy!.Value + totals.Unattributed + totals.Loading).Value, 1e-9 * totals.Total.Value);
+        // Passes of both sessions are somebody's: nobody's is what was drawn before and after.
+        Assert.InRange(totals.Requests.Value, (its.Decode!.Value + its.Prefill!.Value + rest.Decode!.Value + rest.Prefill!.Value).Value, totals.Total.Value);
+    }
+
+    [Fact]
+    public async Task Embedding_is_metered_by_call()
+    {
+        using var monitor = Monitor(Power);
+        var path = new RandomModel("bert", GgmlType.F32).Write(_folder.Path);
+        using var model = monitor.Load(() => EmbeddingModel.Load(path, new EmbeddingOptions { Threads = 1 }));
+        int[][] texts = [.. Enumerable.Range(0, 40).Select(i => model.Tokenize($"text {i}"))];
+        var calls = await Task.WhenAll(monitor.EmbedAsync(model, texts), monitor.EmbedAsync(model, texts[..1]));
+        Assert.All(calls, c => Assert.True(c.Receipt.Prefill > Joules.Zero && c.Receipt.Decode == Joules.Zero && c.Receipt is { Tokens: 0, PerToken: null }));
+        Assert.Equal(await model.EmbedTokensAsync(texts[..1]), calls[1].Vectors);
+        var totals = monitor.Totals;
+        Assert.Equal(totals.Total.Value, (calls[0].Receipt.Energy!.Value + calls[1].Receipt.Energy!.Value + totals.Unattributed + totals.Loading).Value, 1e-9 * totals.Total.Value);
+    }
+
+    [Fact]
+    public async Task A_request_that_outlives_the_model_has_its_receipt()
+    {
+        using var monitor = Monitor(Power);
+        var model = monitor.Load(Load);
+        using var session = model.CreateSession();
+        var request = monitor.Begin(session);
+        var tokens = await GenerateAsync(session, 5, CancellationToken.None);
+        model.Dispose();
+        Assert.True((await monitor.EndAsync(request, tokens)).Decode > Joules.Zero);
+    }
+
+    [Fact]
     public async Task A_calibrated_idle_power_is_a_receipts_idle_line()
     {
         var meters = new MeterSet([new ModelledMeter("package-0", EnergyDomain.Package, "test", new Watts(Power), TimeProvider.System)], TimeProvider.System);

@@ -1,6 +1,11 @@
 using System.Text.Json;
+using Ergon.Devices;
+using Ergon.Devices.Profiles;
+using Ergon.Energy;
+using Ergon.Energy.Sensors;
 using Ergon.Inference;
 using Ergon.Runtime;
+using Ergon.Units;
 using Microsoft.Extensions.AI;
 
 namespace Ergon.Tests.Runtime;
@@ -89,6 +94,68 @@ public sealed class ErgonChatClientTests
         var image = await Assert.ThrowsAsync<ErgonException>(() => client.GetResponseAsync(new ChatMessage(ChatRole.User, [new DataContent(new byte[] { 1 }, "image/png")])));
         Assert.Contains("text only", image.Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public async Task With_a_monitor_answers_at_the_same_time_have_each_its_receipt_and_all_together_the_meters_energy()
+    {
+        using var monitor = Monitor(new ModelledMeter("package-0", EnergyDomain.Package, "test", new Watts(10), TimeProvider.System));
+        using var client = ErgonChatClient.Load(Model, new ModelOptions { Threads = 1, MaxSequences = 2 }, monitor);
+        var responses = await Task.WhenAll(Enumerable.Range(0, 5).Select(_ => client.GetResponseAsync(Question)));
+        var receipts = responses.Select(ReceiptOf).ToList();
+        Assert.All(responses.Zip(receipts), r =>
+        {
+            Assert.Equal(r.First.Usage!.OutputTokenCount, r.Second.Tokens);
+            Assert.True(r.Second.Decode > Joules.Zero);
+            Assert.Equal(r.Second.Energy!.Value.Value * 1000, r.First.Usage.AdditionalCounts![ErgonChatClient.MillijoulesKey], 0.5);
+        });
+        var totals = monitor.Totals;
+        Assert.Equal(totals.Total.Value, receipts.Sum(r => r.Energy!.Value.Value) + totals.Unattributed.Value + totals.Loading.Value, 1e-9 * totals.Total.Value);
+    }
+
+    [Fact]
+    public async Task A_streamed_answer_has_its_receipt_in_the_last_update_and_a_cancelled_one_closes_its_request()
+    {
+        using var monitor = Monitor(new ModelledMeter("package-0", EnergyDomain.Package, "test", new Watts(10), TimeProvider.System));
+        using var client = ErgonChatClient.Load(Model, new ModelOptions { Threads = 1 }, monitor);
+        var updates = new List<ChatResponseUpdate>();
+        await foreach (var update in client.GetStreamingResponseAsync(Question))
+            updates.Add(update);
+        Assert.All(updates.SkipLast(1), u => Assert.Null(u.AdditionalProperties));
+        Assert.IsType<Receipt>(updates[^1].AdditionalProperties![EnergyMonitor.ReceiptKey]);
+
+        await foreach (var update in client.GetStreamingResponseAsync(Question))
+            break;
+        Assert.Equal(0, monitor.Status().OpenRequests);
+        Assert.True(ReceiptOf(await client.GetResponseAsync(Question)).Energy > Joules.Zero);
+    }
+
+    [Fact]
+    public async Task Energy_that_nothing_measured_is_null_with_the_reason_and_counts_nowhere()
+    {
+        var sensor = new DelegateSensor(() => SensorSample.Failed("/sys/gone", "no such file")) { Name = "test", Device = "package-0", Domain = EnergyDomain.Package, Path = "/sys/gone", Limit = new Watts(100) };
+        using var monitor = Monitor(new EnergyMeter(sensor, TimeProvider.System, new MeterDiagnostics()));
+        using var client = ErgonChatClient.Load(Model, new ModelOptions { Threads = 1 }, monitor);
+        var response = await client.GetResponseAsync(Question);
+        var receipt = ReceiptOf(response);
+        Assert.Null(receipt.Energy);
+        Assert.False(string.IsNullOrEmpty(receipt.Reason));
+        Assert.Null(response.Usage!.AdditionalCounts);
+    }
+
+    [Fact]
+    public void A_monitor_that_did_not_load_the_model_is_refused()
+    {
+        using var monitor = Monitor(new ModelledMeter("package-0", EnergyDomain.Package, "test", new Watts(10), TimeProvider.System));
+        using var model = ErgonModel.Load(Model, new ModelOptions { Threads = 1 });
+        var error = Assert.Throws<ErgonException>(() => new ErgonChatClient(model, monitor: monitor));
+        Assert.Contains("load the model with the monitor's Load", error.Message, StringComparison.Ordinal);
+    }
+
+    private static Receipt ReceiptOf(ChatResponse response) => Assert.IsType<Receipt>(
+        (response.AdditionalProperties ?? response.Messages[^1].AdditionalProperties)![EnergyMonitor.ReceiptKey]);
+
+    private static EnergyMonitor Monitor(IEnergyMeter meter) => new(new MeterSet([meter], TimeProvider.System), TimeProvider.System,
+        _ => (EstimatedProfile.Of(new DeviceInfo("CPU", DeviceKind.Cpu, "AMD EPYC", "CPU", null, 8L << 30), 2, new SystemFiles("/nowhere")), null));
 
     // Shipped beside every build.
     private static string Model => Path.Combine(AppContext.BaseDirectory, "models", "words-s-f16.gguf");
