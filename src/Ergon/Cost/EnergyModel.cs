@@ -5,7 +5,7 @@ using Ergon.Units;
 namespace Ergon.Cost;
 
 /// <summary>What a stage does to a device: its time, the power while it runs, and the share of the roofline. All by Ergon's own definitions.</summary>
-/// <param name="Time">max(F/pi, Q/b) + launch, with the penalty of a full memory.</param>
+/// <param name="Time">max(F/pi, Q/b) + launch, with the penalty of a full memory; b of weights by their type and rows where that was measured.</param>
 /// <param name="Dasi">min(1, I/I*).</param>
 /// <param name="DynamicPower">P_d, leakage not included.</param>
 internal readonly record struct StageDraw(Seconds Time, double Dasi, Watts DynamicPower);
@@ -35,7 +35,8 @@ internal static class EnergyModel
     {
         var (f, v) = clock is { } c && device.Clocks.Count > 0 ? (device.Clocks[c].Frequency / device.Clocks[^1].Frequency, device.Clocks[c].Voltage / device.Clocks[^1].Voltage) : (1, 1);
         double peak = (stage.HeadLength > 0 ? device.AttentionAt(stage.Type, stage.HeadLength, stage.Rows) : device.PeakAt(stage.Type, stage.Rows)) * f, bandwidth = device.EffectiveBandwidth;
-        var time = (Math.Max(stage.Flops / peak, stage.Traffic / bandwidth) * slowdown) + (device.Launch.Value * stage.Operations);
+        var reading = (stage.WeightBytes / device.StreamAt(stage.Type, stage.Rows)) + ((stage.Traffic - stage.WeightBytes) / bandwidth);
+        var time = (Math.Max(stage.Flops / peak, reading) * slowdown) + (device.Launch.Value * stage.Operations);
         if (time == 0)
             return default;
         var power = (device.ComputePower.Value * stage.Flops / (time * peak) * f * v * v) + (device.MemoryPower.Value * stage.Traffic / (time * bandwidth));

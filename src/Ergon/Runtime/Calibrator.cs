@@ -25,13 +25,20 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
 
     private TimeSpan Budget { get; } = limit ?? TimeSpan.FromSeconds(10);
 
-    private const int Rounds = 2;
+    private const int Rounds = 3;
     private const double Ambient = 25, LeastRise = 2;
-    private const long ReadBytes = 256 << 20;
+    private const long ReadBytes = 128 << 20;
     private static readonly TimeSpan MeterStep = TimeSpan.FromMilliseconds(100);
 
     // What matters most comes first: a slow device's time may end before.
-    private static readonly int[] RowCounts = [1, 512, 4, 128, 16];
+    private static readonly int[] RowCounts = [1, 512, 4, 7, 32];
+
+    // Around the 64 rows from which the CPU's attention works by tiles.
+    private static readonly int[] QueryCounts = [1, 512, 8, 63, 64];
+
+    // Kernels that have a cache full of weights are not as fast with those that come from memory, each in its own way.
+    private static readonly GgmlType[] ReadTypes = [GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0, GgmlType.Q4_K, GgmlType.Q6_K];
+    private static readonly int[] ReadRows = [1, 4, 8, 32];
     private static readonly GgmlType[] Types =
     [
         GgmlType.Q4_0, GgmlType.Q8_0, GgmlType.F16, GgmlType.Q4_K, GgmlType.Q6_K, GgmlType.F32, GgmlType.BF16, GgmlType.Q5_K, GgmlType.Q5_0, GgmlType.Q3_K, GgmlType.Q2_K, GgmlType.IQ4_NL, GgmlType.MXFP4,
@@ -111,45 +118,68 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                 Dispatch = Measured(dispatch, "a graph of one small kernel, less the kernel"),
                 Efficiency = new Coefficient(1, Origin.Derived, "bandwidth is what reading reached"),
             };
-            // What disturbs a measurement makes it slower, so of the rounds the faster one counts.
-            var peaks = new Dictionary<(GgmlType Type, int Head, int Rows), double>();
-            var (bandwidth, core) = (0.0, 0.0);
-            var steps = Rounds * (((Types.Length + Attentions.Length) * RowCounts.Length) + 1);
-            var (time, done, began) = (budget * (_metered ? 0.5 : 0.85), 0, Stopwatch.GetTimestamp());
-            var slice = time / steps;
-            for (var round = 0; round < Rounds && Step("memory"); round++)
+            // What disturbs a measurement makes it slower, so of the rounds the fastest one counts.
+            var (rates, streams, core) = (new Dictionary<(GgmlType Type, int Head, int Rows), double>(), new Dictionary<(GgmlType Type, int Head, int Rows), double>(), 0.0);
+            var steps = Rounds * ((ReadTypes.Length * ReadRows.Length) + 1 + (Types.Length * RowCounts.Length) + (Attentions.Length * QueryCounts.Length));
+            var (time, done, began) = (budget * (_metered ? 0.55 : 0.9), 0, Stopwatch.GetTimestamp());
+            var slice = time / (steps + (Rounds * 2 * ReadTypes.Length * ReadRows.Length)); // reading takes longer
+            var loads = ReadTypes.Select(type => probe.Reading(type, Bytes, ReadRows)).ToList();
+            for (var round = 0; round < Rounds; round++)
             {
-                bandwidth = Math.Max(bandwidth, probe.Bandwidth(Bytes, budget * 0.04));
-                if (one is not null)
-                    core = Math.Max(core, one.Bandwidth(Bytes / 2, budget * 0.02));
+                for (var i = 0; i < loads.Count; i++)
+                {
+                    for (var j = 0; j < ReadRows.Length; j++)
+                    {
+                        if (!Step($"reading {ReadTypes[i]} x {ReadRows[j]} rows"))
+                            continue;
+                        var seconds = loads[i][j].Seconds(slice * 3);
+                        Keep(streams, (ReadTypes[i], 0, ReadRows[j]), loads[i][j].Bytes / seconds);
+                        // Arithmetic is at least as fast as with weights that had to be waited for.
+                        Keep(rates, (ReadTypes[i], 0, ReadRows[j]), loads[i][j].Flops / seconds);
+                    }
+                }
+                if (one is not null && Step("reading by one core"))
+                {
+                    using var load = one.Reading(GgmlType.F16, Bytes / 2, 1)[0];
+                    core = Math.Max(core, load.Bytes / load.Seconds(slice * 3));
+                }
                 foreach (var rows in RowCounts)
                 {
                     foreach (var type in Types)
                     {
                         if (Step($"{type} x {rows} rows"))
-                            Keep((type, 0, rows), probe.Flops(type, rows, slice, launch));
+                            Keep(rates, (type, 0, rows), probe.Flops(type, rows, slice, launch));
                     }
+                }
+                foreach (var rows in QueryCounts)
+                {
                     foreach (var (cache, head) in Attentions)
                     {
                         if (Step($"attention, {cache} x {rows} rows"))
-                            Keep((cache, head, rows), probe.AttentionFlops(cache, head, rows, slice, launch));
+                            Keep(rates, (cache, head, rows), probe.AttentionFlops(cache, head, rows, slice, launch));
                     }
                 }
             }
-            var rates = peaks.OrderBy(r => r.Key).ToList();
             profile = profile with
             {
-                Peaks = [.. rates.Where(r => r.Key.Head == 0).Select(r => new PeakRate(r.Key.Type, r.Key.Rows, Measured(r.Value, "products of matrices that caches hold")))],
-                Attention = [.. rates.Where(r => r.Key.Head > 0).Select(r => new AttentionRate(r.Key.Type, r.Key.Head, r.Key.Rows, Measured(r.Value, "512 cells, 1024 values of all heads")))],
-                Bandwidth = Measured(bandwidth, string.Create(CultureInfo.InvariantCulture, $"products of a row with {Bytes >> 20} MiB of F16 weights")),
-                CoreBandwidth = core > 0 ? Measured(core, "the same by one core") : null,
+                Peaks = [.. rates.Keys.Where(k => k.Head == 0).GroupBy(k => k.Type).OrderBy(g => g.Key).SelectMany(g => PeaksOf(g.Key, rates))],
+                Attention = [.. rates.Where(r => r.Key.Head > 0).OrderBy(r => r.Key).Select(r => new AttentionRate(r.Key.Type, r.Key.Head, r.Key.Rows, Measured(r.Value, "512 cells, 1024 values of all heads")))],
             };
+            var how = string.Create(CultureInfo.InvariantCulture, $"products with {Bytes >> 20} MiB of weights in matrices of 4 MiB");
+            profile = profile with
+            {
+                Streams = [.. streams.OrderBy(r => r.Key).Select(r => new StreamRate(r.Key.Type, r.Key.Rows, Measured(r.Value, how)))],
+                Bandwidth = Measured(streams.Values.Max(), $"the fastest of {how}"),
+                CoreBandwidth = core > 0 ? Measured(core, "products of a row with F16 weights, by one core") : null,
+            };
+            foreach (var load in loads.SelectMany(l => l))
+                load.Dispose();
             return _metered ? WithPower(profile) : profile;
 
-            void Keep((GgmlType, int, int) key, double? rate)
+            static void Keep(Dictionary<(GgmlType, int, int), double> fastest, (GgmlType, int, int) key, double? rate)
             {
                 if (rate is { } value)
-                    peaks[key] = Math.Max(value, peaks.GetValueOrDefault(key));
+                    fastest[key] = Math.Max(value, fastest.GetValueOrDefault(key));
             }
 
             // Whether there is time left.
@@ -161,31 +191,40 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
             }
         }
 
-        // Not more than an eighth of what is free.
-        private long Bytes => Math.Min(ReadBytes, Math.Max(16 << 20, (device.FreeMemory ?? ReadBytes) / 8));
+        // Several times a processor's largest cache; not more than a sixteenth of what is free.
+        private long Bytes => Math.Min(ReadBytes, Math.Max(16 << 20, (device.FreeMemory ?? ReadBytes) / 16));
+
+        // Seven rows tell whether a kernel takes four at once and the others one by one: then they take as long as four and three ones.
+        private static IEnumerable<PeakRate> PeaksOf(GgmlType type, Dictionary<(GgmlType Type, int Head, int Rows), double> rates)
+        {
+            double? Rate(int rows) => rates.TryGetValue((type, 0, rows), out var rate) ? rate : null;
+            var isTiled = Rate(1) is { } one && Rate(4) is { } four && Rate(7) is { } seven && Math.Abs((7 / seven) - ((4 / four) + (3 / one))) < Math.Abs((7 / seven) - (7 / four));
+            return RowCounts.Union(ReadRows).Order().Where(rows => Rate(rows) is not null && !(isTiled && rows == 7))
+                .Select(rows => new PeakRate(type, rows, Measured(Rate(rows)!.Value, "products of matrices that caches hold"), isTiled ? 4 : 1));
+        }
 
         // P = P_idle + P_c (F/(t pi)) + P_m (Q/(t b)), by one work that saturates arithmetic and one that saturates memory.
         private DeviceProfile WithPower(DeviceProfile profile)
         {
-            var time = budget * 0.15;
+            var period = budget * 0.15;
             double Sum(Dictionary<IEnergyMeter, double> watts) => watts.Where(w => w.Key.Domain.Shows(device.Kind)).Sum(w => w.Value);
             var rest = Sum(idle);
             progress("power of arithmetic", 0.92);
             var cold = calibrator.Temperature(device);
             double busy, reading;
             using (var load = probe.Arithmetic(GgmlType.F16))
-                busy = Sum(calibrator.MeterWatts(load.Run, time, cancellation)) - rest;
+                busy = Sum(calibrator.MeterWatts(load.Run, period, cancellation)) - rest;
             var warm = calibrator.Temperature(device);
             progress("power of memory", 0.96);
-            using (var load = probe.Reading(Bytes))
+            using (var load = probe.Reading(GgmlType.F16, Bytes, 1)[0])
             {
                 var share = load.Flops / load.Bytes * profile.Bandwidth.Value / profile.PeakAt(GgmlType.F16, 1);
-                reading = Sum(calibrator.MeterWatts(load.Run, time, cancellation)) - rest - (busy * Math.Min(1, share));
+                reading = Sum(calibrator.MeterWatts(load.Run, period, cancellation)) - rest - (busy * Math.Min(1, share));
             }
             // A meter that saw nothing of the work says nothing about it.
             if (!(rest > 0 && busy > 0.05 * rest && reading > 0))
                 return profile;
-            var how = $"{string.Join(" + ", idle.Keys.Where(m => m.Domain.Shows(device.Kind)).Select(m => m.Source).Distinct())}, {time.TotalSeconds:0.#} s";
+            var how = $"{string.Join(" + ", idle.Keys.Where(m => m.Domain.Shows(device.Kind)).Select(m => m.Source).Distinct())}, {period.TotalSeconds:0.#} s";
             profile = profile with
             {
                 IdlePower = Measured(rest, how),
@@ -198,7 +237,7 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                 profile = profile with { ThermalResistance = new Coefficient((before - Ambient) / rest, Origin.Derived, $"({before:0.#} °C - {Ambient} °C) / idlePower") };
             // At first all of the heat stays: C = P t / dT.
             if (cold is { } low && warm is { } high && high - low > LeastRise)
-                profile = profile with { ThermalCapacitance = Measured(busy * time.TotalSeconds / (high - low), $"from {low:0.#} to {high:0.#} °C in {time.TotalSeconds:0.#} s of arithmetic") };
+                profile = profile with { ThermalCapacitance = Measured(busy * period.TotalSeconds / (high - low), $"from {low:0.#} to {high:0.#} °C in {period.TotalSeconds:0.#} s of arithmetic") };
             return profile;
         }
     }

@@ -109,15 +109,6 @@ internal sealed class RooflineProbe : IDisposable
         return seconds > 0 ? 4.0 * Width * visible / seconds : null;
     }
 
-    /// <summary>Bytes per second of reading weights that no cache holds.</summary>
-    /// <param name="bytes">How many to read in turn; several times the caches.</param>
-    /// <param name="budget">How long to measure.</param>
-    public double Bandwidth(long bytes, TimeSpan budget)
-    {
-        using var work = Reading(bytes);
-        return work.Bytes / work.Seconds(budget);
-    }
-
     /// <summary>Products of many rows, again and again: what saturates arithmetic while a meter looks on.</summary>
     public Load Arithmetic(GgmlType type)
     {
@@ -128,17 +119,25 @@ internal sealed class RooflineProbe : IDisposable
         return new Load(this, graph, weight, x, 2.0 * weight.Tensors[0].Ne(0) * weight.Tensors[0].Ne(1) * 512, 0);
     }
 
-    /// <summary>Products of one row with weights that no cache holds: what saturates memory.</summary>
-    public Load Reading(long bytes)
+    /// <summary>Products with weights that no cache holds: what saturates memory.</summary>
+    /// <param name="type">The weights' type.</param>
+    /// <param name="bytes">Of the weights, about; several times the caches.</param>
+    /// <param name="rows">Rows of the activations; a load for each.</param>
+    public Load[] Reading(GgmlType type, long bytes, params int[] rows)
     {
-        const int Parts = 8, Inputs = 4096;
-        var weight = Weight(GgmlType.F16, Inputs, Math.Max(1, bytes / Parts / RowBytes(GgmlType.F16, Inputs)), Parts);
-        var graph = new Graph(64);
-        var x = graph.Input(GgmlType.F32, Inputs);
-        foreach (var w in weight.Tensors)
-            graph.Output(graph.MatMul(w, x));
-        var read = weight.Tensors.Sum(w => w.Bytes);
-        return new Load(this, graph, weight, x, read, read);
+        // Matrices as small models have them: each one's beginning and end, when some threads wait, belong to it. Rows in
+        // whole blocks of those that are repacked.
+        const int Inputs = 2048, Part = 4 << 20, Block = 64;
+        var parts = (int)Math.Max(1, bytes / Part);
+        var weight = Weight(type, Inputs, Math.Max(1, Part / RowBytes(type, Inputs) / Block) * Block, parts);
+        return [.. rows.Select(count =>
+        {
+            var graph = new Graph((2 * parts) + 8);
+            var x = graph.Input(GgmlType.F32, Inputs, count);
+            foreach (var w in weight.Tensors)
+                graph.Expand(graph.MatMul(w, x));
+            return new Load(this, graph, weight, x, 2.0 * count * parts * Inputs * weight.Tensors[0].Ne(1), weight.Tensors.Sum(w => w.Bytes));
+        })];
     }
 
     /// <summary>Copies between host memory and the device: seconds before the first byte, and bytes per second.</summary>
@@ -151,7 +150,7 @@ internal sealed class RooflineProbe : IDisposable
         using var buffer = arena.Allocate(_device.BufferType, LongCopy);
         buffer!.Clear();
         var host = new byte[LongCopy];
-        double Seconds(long bytes) => Median(budget / 2, () =>
+        double Seconds(long bytes) => Typical(budget / 2, () =>
         {
             if (download)
                 tensor.Get(host.AsSpan(0, (int)bytes));
@@ -189,7 +188,7 @@ internal sealed class RooflineProbe : IDisposable
         foreach (var input in inputs)
             Fill(input);
         prepare?.Invoke();
-        return Median(budget, () => _backend.Compute(graph));
+        return Typical(budget, () => _backend.Compute(graph));
     }
 
     // What lies in fresh memory may be numbers that are slow to compute with.
@@ -211,7 +210,7 @@ internal sealed class RooflineProbe : IDisposable
     }
 
     // The first run wakes threads and caches and does not count.
-    private static double Median(TimeSpan budget, Action run)
+    private static double Typical(TimeSpan budget, Action run)
     {
         run();
         var seconds = new List<double>();
@@ -222,8 +221,9 @@ internal sealed class RooflineProbe : IDisposable
             run();
             seconds.Add(Stopwatch.GetElapsedTime(at).TotalSeconds);
         }
+        // What disturbs makes slower, never faster: the lower quartile lies among the undisturbed runs.
         seconds.Sort();
-        return seconds[seconds.Count / 2];
+        return seconds[seconds.Count / 4];
     }
 
     public void Dispose()
@@ -236,6 +236,7 @@ internal sealed class RooflineProbe : IDisposable
 
     private sealed record Weights(TensorArena Arena, DeviceBuffer Buffer, Tensor[] Tensors) : IDisposable
     {
+        // Loads share it; the last one to go and the others may both say so.
         public void Dispose()
         {
             Buffer.Dispose();
@@ -267,8 +268,8 @@ internal sealed class RooflineProbe : IDisposable
 
         public void Run() => _probe._backend.Compute(_graph);
 
-        /// <summary>Seconds of a run, the median.</summary>
-        public double Seconds(TimeSpan budget) => Median(budget, Run);
+        /// <summary>Seconds of a run.</summary>
+        public double Seconds(TimeSpan budget) => Typical(budget, Run);
 
         public void Dispose()
         {

@@ -31,7 +31,14 @@ internal sealed record Coefficient(double Value, Origin Origin, string Source);
 /// <param name="Type">The weights' type.</param>
 /// <param name="Rows">Rows of the activations: 1 (vectors) or 512 (matrices).</param>
 /// <param name="Flops">FLOP/s.</param>
-internal sealed record PeakRate(GgmlType Type, int Rows, Coefficient Flops);
+/// <param name="Tile">Rows that the kernel takes at once; those left over go one by one.</param>
+internal sealed record PeakRate(GgmlType Type, int Rows, Coefficient Flops, int Tile = 1);
+
+/// <summary>How fast products of few rows go through weights that no cache holds; arithmetic that reading does not hide is in it.</summary>
+/// <param name="Type">The weights' type.</param>
+/// <param name="Rows">Rows of the activations.</param>
+/// <param name="Bytes">Bytes of weights per second.</param>
+internal sealed record StreamRate(GgmlType Type, int Rows, Coefficient Bytes);
 
 /// <summary>Arithmetic of attention.</summary>
 /// <param name="Cache">How keys and values are stored.</param>
@@ -70,6 +77,9 @@ internal sealed record DeviceProfile
 
     /// <summary>FLOP/s of attention by cache, head and rows; where none is here, <see cref="Peaks"/> hold for it too.</summary>
     public IReadOnlyList<AttentionRate> Attention { get; init => field = value ?? []; } = [];
+
+    /// <summary>Weights a second by type and rows; where none is here, weights are read as fast as anything else.</summary>
+    public IReadOnlyList<StreamRate> Streams { get; init => field = value ?? []; } = [];
 
     /// <summary>Memory bandwidth on paper, in bytes per second.</summary>
     public required Coefficient Bandwidth { get; init; }
@@ -146,7 +156,13 @@ internal sealed record DeviceProfile
     public double EffectiveBandwidth => Bandwidth.Value * Efficiency.Value;
 
     /// <summary>FLOP/s of products with weights of a type.</summary>
-    public double PeakAt(GgmlType type, int rows) => At(rows, Nearest(Peaks, type, p => p.Type).Select(p => (p.Rows, p.Flops.Value)));
+    public double PeakAt(GgmlType type, int rows)
+    {
+        var own = Nearest(Peaks, type, p => p.Type).ToList();
+        double Rate(int count) => At(count, own.Select(p => (p.Rows, p.Flops.Value)));
+        var left = rows % own[0].Tile;
+        return left == 0 || left == rows ? Rate(left == rows ? 1 : rows) : rows / (((rows - left) / Rate(rows - left)) + (left / Rate(1)));
+    }
 
     /// <summary>FLOP/s of attention with heads of that length over a cache of a type.</summary>
     public double AttentionAt(GgmlType cache, int headLength, int rows)
@@ -157,6 +173,9 @@ internal sealed record DeviceProfile
         var own = Nearest(Attention, cache, a => a.Cache).GroupBy(a => a.HeadLength).MinBy(g => Math.Abs(Math.Log2((double)g.Key / headLength)))!;
         return At(rows, own.Select(a => (a.Rows, a.Flops.Value)));
     }
+
+    /// <summary>Bytes per second of going through weights of a type for so many rows; of more rows than were measured, arithmetic decides.</summary>
+    public double StreamAt(GgmlType type, int rows) => Streams.Count == 0 ? EffectiveBandwidth : At(rows, Nearest(Streams, type, s => s.Type).Select(s => (s.Rows, s.Bytes.Value)));
 
     private static IEnumerable<T> Nearest<T>(IReadOnlyList<T> rates, GgmlType type, Func<T, GgmlType> typeOf)
     {
@@ -187,6 +206,7 @@ internal sealed record DeviceProfile
             Name = $"{Name} ({used} of {all} cores)",
             Peaks = [.. Peaks.Select(p => p with { Flops = Part(p.Flops) })],
             Attention = [.. Attention.Select(a => a with { Flops = Part(a.Flops) })],
+            Streams = [.. Streams.Select(s => s with { Bytes = CoreBandwidth is { } one ? s.Bytes with { Value = s.Bytes.Value * Math.Min(1, one.Value * used / EffectiveBandwidth), Origin = Origin.Derived } : s.Bytes })],
             Bandwidth = CoreBandwidth is { } core && core.Value * used < EffectiveBandwidth ? Bandwidth with { Value = core.Value * used / Efficiency.Value, Origin = Origin.Derived, Source = $"{used} x {core.Source}" } : Bandwidth,
             ComputePower = compute,
             MaxPower = MaxPower with { Value = MaxPower.Value - ComputePower.Value + compute.Value, Origin = Origin.Derived },
@@ -214,6 +234,8 @@ internal sealed record DeviceProfile
             throw Wrong("attention.rows", Math.Min(attention.Rows, attention.HeadLength), "must be 1 or more, as its headLength");
         if (Efficiency.Value > 1)
             throw Wrong("efficiency", Efficiency.Value, "must be at most 1, because nothing reads faster than its memory");
+        if (Peaks.FirstOrDefault(p => p.Tile < 1) is { } tiled)
+            throw Wrong("peaks.tile", tiled.Tile, "must be 1 or more");
         if (MemoryReserve?.Value >= 1)
             throw Wrong("memoryReserve", MemoryReserve.Value, "must be below 1, because nothing could be resident");
         if ((MemoryKnee is null) != (MemoryPenalty is null))
@@ -243,6 +265,8 @@ internal sealed record DeviceProfile
             yield return ($"peaks[{p.Type}, {p.Rows}]", p.Flops, true);
         foreach (var a in Attention)
             yield return ($"attention[{a.Cache}, {a.HeadLength}, {a.Rows}]", a.Flops, true);
+        foreach (var s in Streams)
+            yield return ($"streams[{s.Type}, {s.Rows}]", s.Bytes, true);
         yield return ("bandwidth", Bandwidth, true);
         if (CoreBandwidth is { } core)
             yield return ("coreBandwidth", core, true);
