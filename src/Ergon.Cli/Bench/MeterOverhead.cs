@@ -20,6 +20,8 @@ namespace Ergon.Cli.Bench;
 /// <param name="CpuShare">Processor time of the meters' thread in the time of the metered runs; <see langword="null"/> where the system does not tell.</param>
 internal sealed record MeterOverhead(string Model, IReadOnlyList<string> Sources, double Tokens, double? Ratio, double? RatioLow, double? RatioHigh, int Pairs, double? CpuShare)
 {
+    private static readonly TimeSpan Rest = TimeSpan.FromMilliseconds(100);
+
     public void Write(TextWriter output) => output.WriteLine(string.Create(CultureInfo.InvariantCulture,
         $"{Model}: decoding with {string.Join(" + ", Sources)} runs at {Ratio:F4} of decoding without ({RatioLow:F4} to {RatioHigh:F4}, {Amount.Count(Pairs, "pair")}; {Tokens:F1} tokens/s); the meters' thread took {100 * CpuShare:F3} % of a core"));
 
@@ -34,11 +36,15 @@ internal sealed record MeterOverhead(string Model, IReadOnlyList<string> Sources
         var (cpu, metered, sources) = (TimeSpan.Zero, TimeSpan.Zero, (IReadOnlyList<string>)[]);
         var result = await effort.MeasureAsync("metered", "t/s", async isBaseline =>
         {
-            if (isBaseline)
-                return tokens / (await DecodeAsync(null)).TotalSeconds;
             var (files, store, nvml) = (new SystemFiles(root), CalibrationStore.OfUser(), Nvml.OfMachine.Library);
             using var monitor = new EnergyMonitor(MeterSet.OfMachine(files, Command.Run, nvml, TimeProvider.System, new MeterDiagnostics()), TimeProvider.System, device => store.ProfileOf(device, files));
             monitor.Load(() => model);
+            if (isBaseline)
+                monitor.Dispose();
+            // What goes before a run, work or rest, shows in it: both sides have the same.
+            await Task.Delay(Rest, cancellation);
+            if (isBaseline)
+                return tokens / (await DecodeAsync(null)).TotalSeconds;
             var elapsed = await DecodeAsync(monitor);
             (cpu, metered, sources) = (cpu + (monitor.CpuTime ?? TimeSpan.Zero), metered + elapsed, monitor.Sources);
             return tokens / elapsed.TotalSeconds;

@@ -14,6 +14,7 @@ internal sealed class MeterSampler : IDisposable
     private readonly Dictionary<IEnergyMeter, long> _due = [];
     private readonly ManualResetEventSlim _stop = new();
     private Thread? _thread;
+    private bool _isDisposed;
     private long _cpuTicks = -1;
 
     /// <param name="meters">What to read.</param>
@@ -69,6 +70,9 @@ internal sealed class MeterSampler : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        if (_isDisposed)
+            return;
+        _isDisposed = true;
         _stop.Set();
         _thread?.Join();
         _stop.Dispose();
