@@ -12,12 +12,12 @@ namespace Ergon.Cli.Bench;
 /// <summary>What metering costs: decoding with meters and ledger against decoding without, in turn, on the same model.</summary>
 /// <param name="Model">The model.</param>
 /// <param name="Sources">The meters.</param>
-/// <param name="Tokens">A second, in the mean, of the metered runs.</param>
+/// <param name="Tokens">A second, median of the metered runs.</param>
 /// <param name="Ratio">Tokens a second with / without, median of the pairs.</param>
 /// <param name="RatioLow">Lower end of its 95 % interval.</param>
 /// <param name="RatioHigh">Upper end.</param>
 /// <param name="Pairs">How many.</param>
-/// <param name="CpuShare">Processor time of the meters' thread in the time of the metered runs; <see langword="null"/> where the system does not tell.</param>
+/// <param name="CpuShare">Processor time of the meters' thread, from the monitor's beginning on, in the time of the metered decoding; <see langword="null"/> where the system does not tell.</param>
 internal sealed record MeterOverhead(string Model, IReadOnlyList<string> Sources, double Tokens, double? Ratio, double? RatioLow, double? RatioHigh, int Pairs, double? CpuShare)
 {
     private static readonly TimeSpan Rest = TimeSpan.FromMilliseconds(100);

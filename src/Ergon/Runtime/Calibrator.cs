@@ -31,7 +31,7 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
     private static readonly TimeSpan MeterStep = TimeSpan.FromMilliseconds(100);
 
     // What matters most comes first: a slow device's time may end before.
-    private static readonly int[] RowCounts = [1, 512, 4, 7, 32];
+    private static readonly int[] RowCounts = [1, 512, 4, 7, 8, 32];
 
     // Around the 64 rows from which the CPU's attention works by tiles.
     private static readonly int[] QueryCounts = [1, 512, 8, 63, 64];
@@ -54,16 +54,21 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
     public IReadOnlyList<Calibrated> Measure(IReadOnlyList<NativeDevice> devices, IProgress<(string What, double Share)>? progress = null, CancellationToken cancellation = default)
     {
         var idle = MeterWatts(() => Thread.Sleep(10), meters.Meters.Count > 0 ? Budget * 0.12 : TimeSpan.Zero, cancellation);
+        // Now, before any of them has worked.
+        var cold = devices.Select(d => Temperature(DeviceInfo.Of(d))).ToList();
         var own = devices.Select((device, i) =>
         {
             var info = DeviceInfo.Of(device);
             using var probe = new RooflineProbe(device, _cores);
             using var one = info.Kind == DeviceKind.Cpu && _cores > 1 ? new RooflineProbe(device, 1) : null;
-            var run = new Run(this, probe, one, info, EstimatedProfile.Of(info, _cores, files), idle, Budget / devices.Count * 0.8,
+            var run = new Run(this, probe, one, info, EstimatedProfile.Of(info, _cores, files), idle, cold[i], Budget / devices.Count * 0.8,
                 (what, share) => progress?.Report(($"{info.Name}: {what}", (i + share) / devices.Count)), cancellation);
-            return (info, Profile: run.Measure(), Up: probe.Copy(download: false, Budget * 0.01), Down: probe.Copy(download: true, Budget * 0.01));
+            return new Known(info, run.Measure(), probe.Copy(download: false, Budget * 0.01), probe.Copy(download: true, Budget * 0.01));
         }).ToList();
-        return [.. own.Select(from => new Calibrated(CalibrationStore.KeyOf(from.info, _cores, files),
+        // Two cards of a kind have one name, and each its own memory.
+        own = [.. own.Select(d => own.Count(other => other.Profile.Name == d.Profile.Name) == 1 ? d
+            : d with { Profile = d.Profile with { Name = $"{d.Profile.Name} {d.Info.Name}", Pool = d.Info.Kind == DeviceKind.Gpu ? d.Info.Name : d.Profile.Pool } })];
+        return [.. own.Select(from => new Calibrated(CalibrationStore.KeyOf(from.Info, _cores, files),
             (from.Profile with
             {
                 Links = [.. own.Where(to => to != from).Select(to => new LinkProfile(to.Profile.Name,
@@ -71,7 +76,7 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                     Measured(from.Down.Latency + to.Up.Latency, "copies of 4 KiB"),
                     new Coefficient(40e-12 * 8, Origin.Estimate, "40 pJ a bit: out of one memory and into another")))],
             }).Validated(),
-            idle.Where(meter => meter.Key.Domain.Shows(from.info.Kind)).ToDictionary(m => m.Key.Device, m => m.Value)))];
+            idle.Where(meter => meter.Key.Domain.Shows(from.Info.Kind)).ToDictionary(m => m.Key.Device, m => m.Value)))];
     }
 
     // The mean power that each meter sees while something is done again and again.
@@ -103,8 +108,10 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
 
     private static Coefficient Measured(double value, string how) => new(value, Origin.Measured, how);
 
+    private sealed record Known(DeviceInfo Info, DeviceProfile Profile, (double Latency, double Bandwidth) Up, (double Latency, double Bandwidth) Down);
+
     /// <summary>The calibration of one device.</summary>
-    private sealed class Run(Calibrator calibrator, RooflineProbe probe, RooflineProbe? one, DeviceInfo device, DeviceProfile known, Dictionary<IEnergyMeter, double> idle, TimeSpan budget, Action<string, double> progress, CancellationToken cancellation)
+    private sealed class Run(Calibrator calibrator, RooflineProbe probe, RooflineProbe? one, DeviceInfo device, DeviceProfile known, Dictionary<IEnergyMeter, double> idle, double? cold, TimeSpan budget, Action<string, double> progress, CancellationToken cancellation)
     {
         private readonly bool _metered = idle.Keys.Any(m => m.Domain.Shows(device.Kind));
 
@@ -121,9 +128,10 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
             // What disturbs a measurement makes it slower, so of the rounds the fastest one counts.
             var (rates, streams, core) = (new Dictionary<(GgmlType Type, int Head, int Rows), double>(), new Dictionary<(GgmlType Type, int Head, int Rows), double>(), 0.0);
             var steps = Rounds * ((ReadTypes.Length * ReadRows.Length) + 1 + (Types.Length * RowCounts.Length) + (Attentions.Length * QueryCounts.Length));
-            var (time, done, began) = (budget * (_metered ? 0.55 : 0.9), 0, Stopwatch.GetTimestamp());
+            var (time, done) = (budget * (_metered ? 0.55 : 0.9), 0);
             var slice = time / (steps + (Rounds * 2 * ReadTypes.Length * ReadRows.Length)); // reading takes longer
             var loads = ReadTypes.Select(type => probe.Reading(type, Bytes, ReadRows)).ToList();
+            var began = Stopwatch.GetTimestamp();
             for (var round = 0; round < Rounds; round++)
             {
                 for (var i = 0; i < loads.Count; i++)
@@ -132,7 +140,7 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                     {
                         if (!Step($"reading {ReadTypes[i]} x {ReadRows[j]} rows"))
                             continue;
-                        var seconds = loads[i][j].Seconds(slice * 3);
+                        var seconds = Math.Max(1e-9, loads[i][j].Seconds(slice * 3) - (launch * loads[i][j].Kernels));
                         Keep(streams, (ReadTypes[i], 0, ReadRows[j]), loads[i][j].Bytes / seconds);
                         // Arithmetic is at least as fast as with weights that had to be waited for.
                         Keep(rates, (ReadTypes[i], 0, ReadRows[j]), loads[i][j].Flops / seconds);
@@ -187,19 +195,19 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
             {
                 cancellation.ThrowIfCancellationRequested();
                 progress(what, 0.9 * done++ / steps);
-                return Stopwatch.GetElapsedTime(began) < time;
+                return Stopwatch.GetElapsedTime(began) < time || streams.Count == 0;
             }
         }
 
-        // Several times a processor's largest cache; not more than a sixteenth of what is free.
-        private long Bytes => Math.Min(ReadBytes, Math.Max(16 << 20, (device.FreeMemory ?? ReadBytes) / 16));
+        // More than caches hold; of all types together at most an eighth of what is free.
+        private long Bytes => Math.Min(ReadBytes, Math.Max(16 << 20, (device.FreeMemory ?? ReadBytes) / 8 / ReadTypes.Length));
 
         // Seven rows tell whether a kernel takes four at once and the others one by one: then they take as long as four and three ones.
         private static IEnumerable<PeakRate> PeaksOf(GgmlType type, Dictionary<(GgmlType Type, int Head, int Rows), double> rates)
         {
             double? Rate(int rows) => rates.TryGetValue((type, 0, rows), out var rate) ? rate : null;
             var isTiled = Rate(1) is { } one && Rate(4) is { } four && Rate(7) is { } seven && Math.Abs((7 / seven) - ((4 / four) + (3 / one))) < Math.Abs((7 / seven) - (7 / four));
-            return RowCounts.Union(ReadRows).Order().Where(rows => Rate(rows) is not null && !(isTiled && rows == 7))
+            return RowCounts.Order().Where(rows => Rate(rows) is not null && !(isTiled && rows == 7))
                 .Select(rows => new PeakRate(type, rows, Measured(Rate(rows)!.Value, "products of matrices that caches hold"), isTiled ? 4 : 1));
         }
 
@@ -210,11 +218,9 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
             double Sum(Dictionary<IEnergyMeter, double> watts) => watts.Where(w => w.Key.Domain.Shows(device.Kind)).Sum(w => w.Value);
             var rest = Sum(idle);
             progress("power of arithmetic", 0.92);
-            var cold = calibrator.Temperature(device);
             double busy, reading;
             using (var load = probe.Arithmetic(GgmlType.F16))
                 busy = Sum(calibrator.MeterWatts(load.Run, period, cancellation)) - rest;
-            var warm = calibrator.Temperature(device);
             progress("power of memory", 0.96);
             using (var load = probe.Reading(GgmlType.F16, Bytes, 1)[0])
             {
@@ -222,8 +228,10 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                 reading = Sum(calibrator.MeterWatts(load.Run, period, cancellation)) - rest - (busy * Math.Min(1, share));
             }
             // A meter that saw nothing of the work says nothing about it.
-            if (!(rest > 0 && busy > 0.05 * rest && reading > 0))
+            if (!(rest > 0 && busy > 0.05 * rest))
                 return profile;
+            // Between two noisy figures the smaller one can vanish; memory never costs nothing.
+            reading = Math.Max(reading, 0.1 * busy);
             var how = $"{string.Join(" + ", idle.Keys.Where(m => m.Domain.Shows(device.Kind)).Select(m => m.Source).Distinct())}, {period.TotalSeconds:0.#} s";
             profile = profile with
             {
@@ -235,9 +243,6 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
             };
             if (cold is { } before && before - Ambient > LeastRise)
                 profile = profile with { ThermalResistance = new Coefficient((before - Ambient) / rest, Origin.Derived, $"({before:0.#} °C - {Ambient} °C) / idlePower") };
-            // At first all of the heat stays: C = P t / dT.
-            if (cold is { } low && warm is { } high && high - low > LeastRise)
-                profile = profile with { ThermalCapacitance = Measured(busy * period.TotalSeconds / (high - low), $"from {low:0.#} to {high:0.#} °C in {period.TotalSeconds:0.#} s of arithmetic") };
             return profile;
         }
     }

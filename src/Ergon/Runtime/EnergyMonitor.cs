@@ -272,7 +272,8 @@ public sealed class EnergyMonitor : IDisposable
         if (_devices.ContainsKey(device.Name))
             return;
         var (profile, calibrated) = _profiles(device);
-        IEnergyMeter[] meters = [.. _meters.Meters.Where(m => m.Domain.Shows(device.Kind))];
+        // What models one card shows no other.
+        IEnergyMeter[] meters = [.. _meters.Meters.Where(m => m.Domain.Shows(device.Kind) && !(m is ModelledMeter && m.Domain == EnergyDomain.Gpu))];
         var modelled = meters.OfType<ModelledMeter>().FirstOrDefault();
         if (meters.Length == 0)
         {

@@ -10,7 +10,7 @@ namespace Ergon.Devices.Calibration;
 /// </summary>
 internal sealed class RooflineProbe : IDisposable
 {
-    private const int LeastRuns = 1, EnoughRuns = 5, LaunchKernels = 512, AttentionWidth = 1024, AttentionCells = 512;
+    private const int LeastRuns = 1, EnoughRuns = 5, LaunchKernels = 512, AttentionWidth = 1024, AttentionCells = 512, Block = 64; // rows of weights that are repacked together, or a multiple
     private const long CachedBytes = 1 << 20, ShortCopy = 4 << 10, LongCopy = 16 << 20;
 
     private readonly Backend _backend;
@@ -64,7 +64,7 @@ internal sealed class RooflineProbe : IDisposable
         // rows of weights to be busy, and reading them belongs to it.
         long inputs = IsCpu ? Math.Min(1024, _side) : _side, outputs = _side;
         if (IsCpu && rows < 32)
-            outputs = Math.Min(outputs, CachedBytes / RowBytes(type, inputs));
+            outputs = Math.Min(outputs, CachedBytes / RowBytes(type, inputs) / Block * Block);
         if (!_weights.TryGetValue((type, inputs, outputs), out var weight))
             _weights[(type, inputs, outputs)] = weight = Weight(type, inputs, outputs, 1);
         var flops = 2.0 * inputs * outputs * rows;
@@ -112,11 +112,15 @@ internal sealed class RooflineProbe : IDisposable
     /// <summary>Products of many rows, again and again: what saturates arithmetic while a meter looks on.</summary>
     public Load Arithmetic(GgmlType type)
     {
-        var weight = Weight(type, Math.Min(1024, _side), _side, 1);
-        var graph = new Graph(16);
+        var weight = Weight(type, IsCpu ? Math.Min(1024, _side) : _side, _side, 1);
+        var flops = 2.0 * weight.Tensors[0].Ne(0) * weight.Tensors[0].Ne(1) * 512;
+        // Long enough that the time between two graphs is little.
+        var kernels = (int)Math.Clamp(_rate * 20e-3 / flops, 1, 64);
+        var graph = new Graph((2 * kernels) + 8);
         var x = graph.Input(GgmlType.F32, weight.Tensors[0].Ne(0), 512);
-        graph.Output(graph.MatMul(weight.Tensors[0], x));
-        return new Load(this, graph, weight, x, 2.0 * weight.Tensors[0].Ne(0) * weight.Tensors[0].Ne(1) * 512, 0);
+        for (var i = 0; i < kernels; i++)
+            graph.Expand(graph.MatMul(weight.Tensors[0], x));
+        return new Load(this, graph, weight, x, kernels, flops * kernels, 0);
     }
 
     /// <summary>Products with weights that no cache holds: what saturates memory.</summary>
@@ -125,18 +129,19 @@ internal sealed class RooflineProbe : IDisposable
     /// <param name="rows">Rows of the activations; a load for each.</param>
     public Load[] Reading(GgmlType type, long bytes, params int[] rows)
     {
-        // Matrices as small models have them: each one's beginning and end, when some threads wait, belong to it. Rows in
+        // On a processor matrices as small models have them: each one's beginning and end, when some threads wait, belong to it. Rows in
         // whole blocks of those that are repacked.
-        const int Inputs = 2048, Part = 4 << 20, Block = 64;
-        var parts = (int)Math.Max(1, bytes / Part);
-        var weight = Weight(type, Inputs, Math.Max(1, Part / RowBytes(type, Inputs) / Block) * Block, parts);
+        const int Inputs = 2048;
+        var part = IsCpu ? 4 << 20 : 64 << 20;
+        var parts = (int)Math.Max(1, bytes / part);
+        var weight = Weight(type, Inputs, Math.Max(1, part / RowBytes(type, Inputs) / Block) * Block, parts);
         return [.. rows.Select(count =>
         {
             var graph = new Graph((2 * parts) + 8);
             var x = graph.Input(GgmlType.F32, Inputs, count);
             foreach (var w in weight.Tensors)
                 graph.Expand(graph.MatMul(w, x));
-            return new Load(this, graph, weight, x, 2.0 * count * parts * Inputs * weight.Tensors[0].Ne(1), weight.Tensors.Sum(w => w.Bytes));
+            return new Load(this, graph, weight, x, parts, 2.0 * count * parts * Inputs * weight.Tensors[0].Ne(1), weight.Tensors.Sum(w => w.Bytes));
         })];
     }
 
@@ -252,13 +257,16 @@ internal sealed class RooflineProbe : IDisposable
         private readonly IDisposable _weights;
         private readonly GraphAllocator _allocator;
 
-        internal Load(RooflineProbe probe, Graph graph, IDisposable weights, Tensor input, double flops, double bytes)
+        internal Load(RooflineProbe probe, Graph graph, IDisposable weights, Tensor input, int kernels, double flops, double bytes)
         {
-            (_probe, _graph, _weights, Flops, Bytes) = (probe, graph, weights, flops, bytes);
+            (_probe, _graph, _weights, Kernels, Flops, Bytes) = (probe, graph, weights, kernels, flops, bytes);
             _allocator = new GraphAllocator(probe._device.BufferType);
             _allocator.Allocate(graph);
             Fill(input);
         }
+
+        /// <summary>Products of a run.</summary>
+        public int Kernels { get; }
 
         /// <summary>FLOPs of a run.</summary>
         public double Flops { get; }

@@ -18,12 +18,15 @@ internal sealed class CalibrationStore(string folder)
     /// <summary>The user's own, in the cache folder, or where ERGON_CALIBRATION says.</summary>
     public static CalibrationStore OfUser() => new(Environment.GetEnvironmentVariable("ERGON_CALIBRATION") is { Length: > 0 } own ? Path.GetFullPath(own) : UserFolder.Cache("calibration"));
 
+    // Raised when calibrations measure something else than before.
+    private const string Method = "1";
+
     /// <summary>What a calibration holds for: the device, what drives it, and the kernels. Anything else is measured anew.</summary>
     public static string KeyOf(DeviceInfo device, int cores, SystemFiles files)
     {
         // Drivers outside the kernel have a version of their own; the others are the kernel's.
         var driver = device.Kind == DeviceKind.Cpu ? "" : string.Join(' ', ((string[])["nvidia", "amdgpu", "i915", "xe"]).Select(m => files.Read($"sys/module/{m}/version").Text).OfType<string>().Prepend(files.Read("proc/sys/kernel/osrelease").Text ?? ""));
-        return string.Join('|', files.BoardModel, device.Kind == DeviceKind.Cpu ? $"{cores} cores" : "", device.Name, device.Description, device.TotalMemory, device.Backend, driver, $"{NativeVersion.LlamaCpp} {NativeVersion.Package}");
+        return string.Join('|', Method, files.BoardModel, device.Kind == DeviceKind.Cpu ? $"{cores} cores" : "", device.Name, device.Description, device.TotalMemory, device.Backend, driver, $"{NativeVersion.LlamaCpp} {NativeVersion.Package}");
     }
 
     /// <summary>The file of a device, there or not.</summary>

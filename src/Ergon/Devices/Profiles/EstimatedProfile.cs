@@ -16,7 +16,7 @@ internal static class EstimatedProfile
         var isSoftware = DeviceInfo.IsSoftware(device.Description);
         var names = string.Join('\n', files.BoardModel, isSoftware || device.Kind == DeviceKind.Gpu ? "" : files.ProcessorName, device.Description);
         if (ProfileCatalogue.All.FirstOrDefault(p => p.Kind == device.Kind && p.Calls is { } calls && Regex.IsMatch(names, calls, RegexOptions.Multiline | RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)) is { } known)
-            return known;
+            return device.TotalMemory is { } memory && memory < known.Capacity.Value ? known with { Capacity = new(memory, Origin.Measured, "what the backend says") } : known;
         return (isSoftware ? DeviceKind.Cpu : device.Kind) switch
         {
             DeviceKind.Cpu => Processor(device, cores),
