@@ -125,8 +125,9 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                 Dispatch = Measured(dispatch, "a graph of one small kernel, less the kernel"),
                 Efficiency = new Coefficient(1, Origin.Derived, "bandwidth is what reading reached"),
             };
-            // What disturbs a measurement makes it slower, so of the rounds the fastest one counts.
-            var (rates, streams, core) = (new Dictionary<(GgmlType Type, int Head, int Rows), double>(), new Dictionary<(GgmlType Type, int Head, int Rows), double>(), 0.0);
+            // Of the rounds the middle one counts: a fast moment of a shared machine is no more typical than a slow one.
+            var (found, reads, cores) = (new Dictionary<(GgmlType Type, int Head, int Rows), List<double>>(), new Dictionary<(GgmlType Type, int Head, int Rows), List<double>>(), new List<double>());
+            var flops = new Dictionary<(GgmlType Type, int Head, int Rows), double>();
             var steps = Rounds * ((ReadTypes.Length * ReadRows.Length) + 1 + (Types.Length * RowCounts.Length) + (Attentions.Length * QueryCounts.Length));
             var (time, done) = (budget * (_metered ? 0.55 : 0.9), 0);
             var slice = time / (steps + (Rounds * 2 * ReadTypes.Length * ReadRows.Length)); // reading takes longer
@@ -141,22 +142,21 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                         if (!Step($"reading {ReadTypes[i]} x {ReadRows[j]} rows"))
                             continue;
                         var seconds = Math.Max(1e-9, loads[i][j].Seconds(slice * 3) - (launch * loads[i][j].Kernels));
-                        Keep(streams, (ReadTypes[i], 0, ReadRows[j]), loads[i][j].Bytes / seconds);
-                        // Arithmetic is at least as fast as with weights that had to be waited for.
-                        Keep(rates, (ReadTypes[i], 0, ReadRows[j]), loads[i][j].Flops / seconds);
+                        Keep(reads, (ReadTypes[i], 0, ReadRows[j]), loads[i][j].Bytes / seconds);
+                        flops[(ReadTypes[i], 0, ReadRows[j])] = Math.Max(loads[i][j].Flops / seconds, flops.GetValueOrDefault((ReadTypes[i], 0, ReadRows[j])));
                     }
                 }
                 if (one is not null && Step("reading by one core"))
                 {
                     using var load = one.Reading(GgmlType.F16, Bytes / 2, 1)[0];
-                    core = Math.Max(core, load.Bytes / load.Seconds(slice * 3));
+                    cores.Add(load.Bytes / load.Seconds(slice * 3));
                 }
                 foreach (var rows in RowCounts)
                 {
                     foreach (var type in Types)
                     {
                         if (Step($"{type} x {rows} rows"))
-                            Keep(rates, (type, 0, rows), probe.Flops(type, rows, slice, launch));
+                            Keep(found, (type, 0, rows), probe.Flops(type, rows, slice, launch));
                     }
                 }
                 foreach (var rows in QueryCounts)
@@ -164,10 +164,14 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                     foreach (var (cache, head) in Attentions)
                     {
                         if (Step($"attention, {cache} x {rows} rows"))
-                            Keep(rates, (cache, head, rows), probe.AttentionFlops(cache, head, rows, slice, launch));
+                            Keep(found, (cache, head, rows), probe.AttentionFlops(cache, head, rows, slice, launch));
                     }
                 }
             }
+            var (rates, streams, core) = (found.ToDictionary(f => f.Key, f => Middle(f.Value)), reads.ToDictionary(f => f.Key, f => Middle(f.Value)), cores.Count > 0 ? Middle(cores) : 0);
+            // Arithmetic is at least as fast as with weights that had to be waited for.
+            foreach (var (key, rate) in flops)
+                rates[key] = Math.Max(rate, rates.GetValueOrDefault(key));
             profile = profile with
             {
                 Peaks = [.. rates.Keys.Where(k => k.Head == 0).GroupBy(k => k.Type).OrderBy(g => g.Key).SelectMany(g => PeaksOf(g.Key, rates))],
@@ -184,18 +188,20 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                 load.Dispose();
             return _metered ? WithPower(profile) : profile;
 
-            static void Keep(Dictionary<(GgmlType, int, int), double> fastest, (GgmlType, int, int) key, double? rate)
+            static void Keep(Dictionary<(GgmlType, int, int), List<double>> all, (GgmlType, int, int) key, double? rate)
             {
-                if (rate is { } value)
-                    fastest[key] = Math.Max(value, fastest.GetValueOrDefault(key));
+                if (rate is { } value && !all.TryAdd(key, [value]))
+                    all[key].Add(value);
             }
+
+            static double Middle(List<double> values) => values.Order().ElementAt(values.Count / 2);
 
             // Whether there is time left.
             bool Step(string what)
             {
                 cancellation.ThrowIfCancellationRequested();
                 progress(what, 0.9 * done++ / steps);
-                return Stopwatch.GetElapsedTime(began) < time || streams.Count == 0;
+                return Stopwatch.GetElapsedTime(began) < time || reads.Count == 0;
             }
         }
 
