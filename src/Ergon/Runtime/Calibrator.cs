@@ -139,7 +139,7 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                 {
                     for (var j = 0; j < ReadRows.Length; j++)
                     {
-                        if (!Step($"reading {ReadTypes[i]} x {ReadRows[j]} rows"))
+                        if (!Step($"reading {ReadTypes[i]} x {ReadRows[j]} rows", isNeeded: round == 0 && j == 0))
                             continue;
                         var seconds = Math.Max(1e-9, loads[i][j].Seconds(slice * 3) - (launch * loads[i][j].Kernels));
                         Keep(reads, (ReadTypes[i], 0, ReadRows[j]), loads[i][j].Bytes / seconds);
@@ -155,7 +155,7 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                 {
                     foreach (var type in Types)
                     {
-                        if (Step($"{type} x {rows} rows"))
+                        if (Step($"{type} x {rows} rows", isNeeded: round == 0 && rows is (1 or 512) && ReadTypes.Contains(type)))
                             Keep(found, (type, 0, rows), probe.Flops(type, rows, slice, launch));
                     }
                 }
@@ -196,12 +196,12 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
 
             static double Middle(List<double> values) => values.Order().ElementAt(values.Count / 2);
 
-            // Whether there is time left.
-            bool Step(string what)
+            // Whether there is time left, or nothing could be said without this.
+            bool Step(string what, bool isNeeded = false)
             {
                 cancellation.ThrowIfCancellationRequested();
                 progress(what, 0.9 * done++ / steps);
-                return Stopwatch.GetElapsedTime(began) < time || reads.Count == 0;
+                return isNeeded || Stopwatch.GetElapsedTime(began) < time;
             }
         }
 
