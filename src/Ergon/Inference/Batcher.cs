@@ -14,6 +14,9 @@ internal sealed partial class Batcher : IDisposable
     // Rows of prompts in a pass beside which somebody decodes, and waits for the whole pass.
     private const int PromptRowsBesideDecoding = 128;
 
+    // Rows of a prompt for which a sequence goes back to the devices of prompts: a row's arithmetic is worth some cells' way.
+    private const int LeastToMove = 32, RowsPerCell = 16;
+
     private readonly List<Generation> _waiting = []; // in order; those that gave way come first
     private readonly List<Generation> _running = []; // in the order in which they began
     private readonly List<Generation> _ready = [];
@@ -57,6 +60,18 @@ internal sealed partial class Batcher : IDisposable
     /// <summary>How many passes to keep in flight, at most <see cref="IEngine.Depth"/>; <see langword="null"/> leaves it to what is measured. For the engine's thread alone.</summary>
     public int? InFlight { get; set; }
 
+    /// <summary>
+    /// Whether placements by tiers are for the phases of a sequence: tier 0 computes prompts, tier 1 decodes. A sequence moves with
+    /// its cache as its phase changes. For the engine's thread alone.
+    /// </summary>
+    public bool TiersArePhases { get; set; }
+
+    /// <summary>
+    /// Asked, on the engine's thread, when a device failed: gives what the engine computes with from then on, all that was cached
+    /// being lost, or <see langword="null"/>, and then the generations fail. For the engine's thread alone.
+    /// </summary>
+    public Func<Engine, Placement, Exception, Pipeline?>? DeviceLost { get; set; }
+
     /// <summary>Sequences that keep what they have even when the cache is full; for the engine's thread alone.</summary>
     public HashSet<int> Held { get; } = [];
 
@@ -67,6 +82,25 @@ internal sealed partial class Batcher : IDisposable
         LandAll();
         return action(engine);
     });
+
+    /// <summary>Changes the devices between two passes: generations and sessions go on with what they have.</summary>
+    /// <param name="change">Does it.</param>
+    /// <param name="tiersArePhases">For <see cref="TiersArePhases"/>.</param>
+    public Task ChangeDevicesAsync(Action<Engine> change, bool tiersArePhases) => InvokeAsync(engine =>
+    {
+        change((Engine)engine);
+        Adopt(tiersArePhases);
+        return true;
+    });
+
+    // The devices are others than before.
+    private void Adopt(bool tiersArePhases)
+    {
+        TiersArePhases = tiersArePhases;
+        _choice = new GroupChoice(_engine.Depth, _engine.Cells.MaxSequences);
+        foreach (var generation in _running.Concat(_waiting).Where(g => !g.Ended && g.Next > _engine.Cells.Length(g.Sequence)))
+            generation.StartOver();
+    }
 
     /// <summary>Runs <paramref name="action"/> between two passes unless the engine is gone, and does not wait.</summary>
     public void TryPost(Action<IEngine> action) => TryWake(engine =>
@@ -212,7 +246,8 @@ internal sealed partial class Batcher : IDisposable
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            Fail(taken, e);
+            if (!TryGoOn(e))
+                Fail(taken, e);
         }
         Recycle(taken);
         if (!_discarded)
@@ -221,6 +256,45 @@ internal sealed partial class Batcher : IDisposable
         // What an engine forgot of the others too is computed again.
         foreach (var generation in _running.Concat(_waiting).Where(g => !g.Ended && g.Next > _engine.Cells.Length(g.Sequence)))
             generation.StartOver();
+    }
+
+    // After a device failed, with others. Nobody has advanced by a pass that failed, so all is computed again; one that was
+    // complete is given up too, because what it cached is gone.
+    private bool TryGoOn(Exception error)
+    {
+        if (DeviceLost is null || _engine is not Engine { Lost: { } lost } engine)
+            return false;
+        while (_inFlight.TryDequeue(out var other))
+        {
+            foreach (var (generation, _, _) in other.Parts)
+                generation.Land();
+            try
+            {
+                engine.Complete();
+            }
+#pragma warning disable CA1031 // it failed with the first
+            catch (Exception)
+#pragma warning restore CA1031
+            {
+            }
+            Recycle(other);
+        }
+        Pipeline? next;
+        try
+        {
+            next = DeviceLost(engine, lost, error);
+        }
+#pragma warning disable CA1031 // those who wait get the first error, which is the cause
+        catch (Exception)
+#pragma warning restore CA1031
+        {
+            return false;
+        }
+        if (next is null)
+            return false;
+        engine.Abandon(next);
+        Adopt(next.Placements.Any(p => p.Tier is not null));
+        return true;
     }
 
     // What passes of these groups take, while all decode: then a generation has one row in a pass.
@@ -348,12 +422,24 @@ internal sealed partial class Batcher : IDisposable
     private int Take(Generation generation, int rows, Taken taken, ref int count)
     {
         var isPrompt = generation.IsPrefilling;
+        if (TiersArePhases)
+            MoveToPhase(generation);
         var tokens = generation.NextChunk(rows);
         for (var i = 0; i < tokens.Length; i++)
             _rows[count++] = new PassRow(generation.Sequence, tokens[i], WantsLogits: i == generation.Left - 1);
         generation.EnterPass();
         taken.Parts.Add((generation, tokens.Length, isPrompt));
         return tokens.Length;
+    }
+
+    // What follows on a long cache may not be worth moving that cache: then it is computed where the sequence decodes.
+    private void MoveToPhase(Generation generation)
+    {
+        var engine = (Engine)_engine;
+        var (now, sequence) = (engine.Cells.Full.Tier(generation.Sequence), generation.Sequence);
+        var phase = !generation.IsPrefilling ? 1 : engine.Cells.Length(sequence) == 0 ? 0 : now == 1 && generation.Left >= Math.Max(LeastToMove, generation.Next / RowsPerCell) ? 0 : now;
+        if (phase != now)
+            engine.MoveTo(sequence, phase);
     }
 
     /// <summary>Ends all generations and frees the engine.</summary>

@@ -17,12 +17,13 @@ internal sealed class Engine : IEngine
     /// <summary>Rows a pass can have; more are several passes. llama.cpp's <c>n_ubatch</c>, which bit-identical results depend on.</summary>
     public const int MaxRows = 512;
 
-    private readonly Pipeline _pipeline;
+    private readonly GgmlType _cacheType;
     private readonly Queue<Flight> _inFlight = [];
     private readonly bool[] _isInFlight; // by sequence
-    private readonly SegmentReport[] _reports;
     private readonly RowCheck _check;
     private readonly Dictionary<int, CacheTensor[]> _cacheTensors = []; // by tier, once asked for
+    private Pipeline _pipeline;
+    private SegmentReport[] _reports;
     private int _reported;
 
     /// <param name="model">The model.</param>
@@ -38,7 +39,7 @@ internal sealed class Engine : IEngine
     {
         if (Placement.WhyNoCover(placements, model.LayerCount) is { } reason)
             throw new ArgumentException(reason, nameof(placements));
-        Model = model;
+        (Model, _cacheType) = (model, cacheType);
         _reports = new SegmentReport[placements.Count];
         var shape = KvCacheShape.For(model, cells, maxSequences);
         Cells = new KvCache(model, shape, (kind, from, to, count) =>
@@ -56,9 +57,16 @@ internal sealed class Engine : IEngine
     /// <summary>The opened devices.</summary>
     public IEnumerable<Backend> Backends => _pipeline.Backends;
 
+    /// <summary>What runs on which device.</summary>
+    public IReadOnlyList<Placement> Placements => _pipeline.Placements;
+
+    /// <summary>The first device that failed since <see cref="Switch(Pipeline)"/>; <see langword="null"/>: none has.</summary>
+    public Placement? Lost => _pipeline.Lost;
+
     /// <summary>Told of each segment before it computes, on its device's thread; what it throws is a failure of the device. For tests.</summary>
     public Action<StageRange>? SegmentBegins
     {
+        get => _pipeline.SegmentBegins;
         set => _pipeline.SegmentBegins = value;
     }
 
@@ -208,8 +216,91 @@ internal sealed class Engine : IEngine
     /// <inheritdoc/>
     public CellTensor[] CellLayout() => [.. CellTensors(tier: 0).Select(t => new CellTensor(t.Tensor.Type, (int)t.Tensor.Nb(1), t.Keeps))];
 
-    // A tensor of the cache, the segment and kind of layer that it belongs to, and how many last positions of a sequence count in it.
-    private readonly record struct CacheTensor(Tensor Tensor, Segment Segment, CacheKind Kind, int Keeps);
+    /// <summary>Loads the model on devices beside those that compute it now. Of all methods this one may be called on any thread.</summary>
+    /// <param name="placements">As for the constructor.</param>
+    /// <param name="progress">Told the share loaded, 0 to 1.</param>
+    /// <param name="cancellation">Stops loading.</param>
+    /// <returns>For <see cref="Switch(Pipeline)"/>, or to be disposed.</returns>
+    /// <exception cref="NativeException">A device failed or has not enough memory.</exception>
+    public Pipeline Prepare(IReadOnlyList<Placement> placements, IProgress<double>? progress = null, CancellationToken cancellation = default) =>
+        Placement.WhyNoCover(placements, Model.LayerCount) is { } reason ? throw new ArgumentException(reason, nameof(placements))
+        : new Pipeline(Model, placements, Cells.Shape, _cacheType, progress, cancellation);
+
+    /// <summary>Computes with other segments from now on, with what sequences have in the cache; nothing is in flight. The former ones are freed.</summary>
+    /// <param name="next">From <see cref="Prepare"/>; the engine's from now on.</param>
+    public void Switch(Pipeline next)
+    {
+        var stash = Stash();
+        Use(next);
+        Restore(stash);
+    }
+
+    /// <summary>The same where not both fit into memory: frees the segments before it loads the others, and loads them again where that fails.</summary>
+    /// <param name="placements">As for <see cref="Prepare"/>.</param>
+    /// <exception cref="NativeException">A device failed or has not enough memory; sequences and segments are as before.</exception>
+    public void Exchange(IReadOnlyList<Placement> placements)
+    {
+        if (Placement.WhyNoCover(placements, Model.LayerCount) is { } reason)
+            throw new ArgumentException(reason, nameof(placements));
+        var (stash, before) = (Stash(), Placements);
+        _pipeline.Dispose();
+        try
+        {
+            Use(Prepare(placements));
+        }
+        catch
+        {
+            Use(Prepare(before));
+            Restore(stash);
+            throw;
+        }
+        Restore(stash);
+    }
+
+    /// <summary>Computes with other segments, because a device failed: what was cached is lost, and every sequence is empty.</summary>
+    /// <param name="next">As for <see cref="Switch(Pipeline)"/>.</param>
+    public void Abandon(Pipeline next)
+    {
+        _pipeline.Settle();
+        for (var sequence = 0; sequence < Cells.MaxSequences; sequence++)
+        {
+            if (Cells.IsOpen(sequence))
+                Cells.Truncate(sequence, 0);
+        }
+        Use(next);
+        SettleTiers();
+    }
+
+    private CellStash Stash()
+    {
+        if (_inFlight.Count > 0)
+            throw new InvalidOperationException("A pass is in flight; complete it before the devices change.");
+        _pipeline.Settle();
+        return CellStash.Of(Cells, CellTensors);
+    }
+
+    private void Restore(CellStash stash)
+    {
+        var tiers = Tiers;
+        stash.WriteTo(tier => CellTensors(Math.Min(tier, tiers - 1)));
+        SettleTiers();
+    }
+
+    private int Tiers => 1 + Math.Max(0, Placements.Max(p => p.Tier) ?? 0);
+
+    private void SettleTiers()
+    {
+        for (var sequence = 0; sequence < Cells.MaxSequences; sequence++)
+            Cells.Full.SetTier(sequence, Math.Min(Cells.Full.Tier(sequence), Tiers - 1));
+    }
+
+    private void Use(Pipeline next)
+    {
+        // One that was freed already does nothing more.
+        _pipeline.Dispose();
+        _cacheTensors.Clear();
+        (_pipeline, _reports, _reported) = (next, new SegmentReport[next.Placements.Count], 0);
+    }
 
     // What is kept of each position, in the model's order, and where.
     private CacheTensor[] CellTensors(int tier)
@@ -241,6 +332,8 @@ internal sealed class Engine : IEngine
         _pipeline.Settle();
         var rowBytes = (int)from.Tensor.Nb(1);
         var count = rows.Length / rowBytes;
+        if (first + count > Cells.Length(sequence))
+            throw new ErgonException("What the session had computed was lost while it was read, because a device failed; ask again.");
         for (int i = 0, run; i < count; i += run)
         {
             run = Neighbours(from.Kind, sequence, first + i, count - i);

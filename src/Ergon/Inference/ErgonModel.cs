@@ -31,18 +31,17 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
     private readonly Lazy<ChatTemplate?> _template;
     private readonly Lazy<byte[]> _fingerprint;
 
-    private ErgonModel(ModelInfo description, Tokenizer tokenizer, Batcher batcher, ModelOptions options, int cells, int context, IReadOnlyList<string> devices, int threads, TimeSpan loadTime)
+    private ErgonModel(ModelInfo description, Tokenizer tokenizer, Batcher batcher, ModelOptions options, int cells, int context, IReadOnlyList<Placement> placements, TimeSpan loadTime)
     {
         Description = description;
         Engine = description is ModelDescription ? EngineChoice.Ergon : EngineChoice.Libllama;
         Tokenizer = tokenizer;
         _batcher = batcher;
         ContextLength = context;
-        Devices = devices;
-        Threads = threads;
+        Placements = placements;
         LoadTime = loadTime;
         MaxSequences = options.MaxSequences;
-        KvType = options.KvType;
+        (KvType, CacheType, Cells) = (options.KvType, options.CacheType, cells);
         UsesLongFactors = (description as ModelDescription)?.UsesLongFactors(cells) == true;
         _fingerprint = new Lazy<byte[]>(description.File.Fingerprint);
         // A template is parsed when it is needed: a model with a bad one still completes text.
@@ -69,10 +68,10 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
     public int MaxSequences { get; }
 
     /// <summary>The names of the devices it runs on.</summary>
-    public IReadOnlyList<string> Devices { get; }
+    public IReadOnlyList<string> Devices => [.. Placements.Select(p => p.Device.Name).Distinct()];
 
     /// <summary>CPU threads in use.</summary>
-    public int Threads { get; }
+    public int Threads => ThreadsOf(Placements);
 
     /// <summary>How long loading took.</summary>
     public TimeSpan LoadTime { get; }
@@ -143,10 +142,10 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
         Batcher? batcher = null;
         try
         {
-            batcher = new Batcher(open);
+            batcher = new Batcher(open) { TiersArePhases = options.TiersArePhases };
             var tokenizer = vocabulary.GetAwaiter().GetResult();
             RequireSameVocabulary(description, tokenizer);
-            return new ErgonModel(description, tokenizer, batcher, options, (int)cells, context, [.. placements.Select(p => p.Device.Name).Distinct()], ThreadsOf(placements), System.Diagnostics.Stopwatch.GetElapsedTime(began));
+            return new ErgonModel(description, tokenizer, batcher, options, (int)cells, context, placements, System.Diagnostics.Stopwatch.GetElapsedTime(began));
         }
         catch
         {
@@ -188,6 +187,12 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
     /// <summary>How keys and values are stored.</summary>
     internal KvCacheType KvType { get; }
 
+    /// <summary>The same, as ggml names it.</summary>
+    internal Native.GgmlType CacheType { get; }
+
+    /// <summary>Positions of all sessions together.</summary>
+    internal int Cells { get; }
+
     /// <summary>Whether cached keys are rotated by LongRoPE's long factors, which the length of the cache decides.</summary>
     internal bool UsesLongFactors { get; }
 
@@ -196,6 +201,65 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
 
     /// <summary>Keeps so many passes in flight from the next on, where there are as many devices; 1 lets devices take turns, <see langword="null"/> leaves it to what is measured.</summary>
     internal Task KeepInFlightAsync(int? passes) => _batcher.InvokeAsync(_ => _batcher.InFlight = passes);
+
+    /// <summary>What runs on which device.</summary>
+    internal IReadOnlyList<Placement> Placements { get; private set; }
+
+    /// <summary>
+    /// Asked when a device failed, on the engine's thread: gives placements on others, with which generations and sessions go on
+    /// after computing their tokens again, or <see langword="null"/>, and then the generations fail.
+    /// </summary>
+    internal void OnDeviceLost(Func<Placement, Exception, IReadOnlyList<Placement>?> choose) => _batcher.TryPost(_ => _batcher.DeviceLost = (engine, lost, error) =>
+    {
+        if (choose(lost, error) is not { } next)
+            return null;
+        Placement.Require(next, Description);
+        var pipeline = engine.Prepare(next);
+        Placements = next;
+        return pipeline;
+    });
+
+    /// <summary>
+    /// Goes on with other placements: sessions and running generations keep what they have computed, and no token changes where
+    /// devices round alike. The model is loaded beside the running one where memory holds both, which costs those who wait no more
+    /// than the copy of the cache; else between two passes.
+    /// </summary>
+    /// <param name="placements">For all stages.</param>
+    /// <param name="tiersArePhases">As <see cref="ModelOptions.TiersArePhases"/>.</param>
+    /// <param name="cancellation">Stops loading; all is as before then.</param>
+    /// <returns>For how long no pass could run.</returns>
+    /// <exception cref="ErgonException">They do not fit the model, or a device failed or has not enough memory; all is as before.</exception>
+    internal async Task<TimeSpan> MoveAsync(IReadOnlyList<Placement> placements, bool tiersArePhases = false, CancellationToken cancellation = default)
+    {
+        Placement.Require(placements, Description);
+        // Each device holds its weights and its cache a second time for a moment.
+        var fits = placements.GroupBy(p => p.Device.Name).All(device =>
+        {
+            var cache = KvCacheShape.For((ModelDescription)Description, Cells, MaxSequences).Bytes((ModelDescription)Description, CacheType) * device.Sum(p => p.Stages.AttentionShare);
+            return DeviceInfo.FreeBytes(device.First().Device) is not (> 0 and var free) || device.Sum(p => WeightBytes(Description, p.Stages)) + cache + IntermediateBytes(Description) < free * 0.9;
+        });
+        var next = fits ? await Task.Run(async () => (await InvokeAsync(engine => (Engine)engine).ConfigureAwait(false)).Prepare(placements, cancellation: cancellation), cancellation).ConfigureAwait(false) : null;
+        var paused = TimeSpan.Zero;
+        try
+        {
+            await _batcher.ChangeDevicesAsync(engine =>
+            {
+                var began = System.Diagnostics.Stopwatch.GetTimestamp();
+                if (next is not null)
+                    engine.Switch(next);
+                else
+                    engine.Exchange(placements);
+                Placements = placements;
+                paused = System.Diagnostics.Stopwatch.GetElapsedTime(began);
+            }, tiersArePhases).ConfigureAwait(false);
+        }
+        catch (ObjectDisposedException)
+        {
+            next?.Dispose();
+            throw;
+        }
+        return paused;
+    }
 
     /// <summary>Told of each pass, on the engine's thread.</summary>
     internal event Action<PassReport>? PassCompleted

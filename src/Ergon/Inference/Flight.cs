@@ -80,7 +80,7 @@ internal sealed class Flight : IDisposable
 
     /// <summary>Computes a lane's segment, on its device's thread.</summary>
     public void Compute(Segment segment, int lane, int? tier) =>
-        _reports[lane] = segment.Run(RowsOf(tier), _boundary, _result.AsSpan(0, _resultLength), Number);
+        _reports[lane] = segment.Run(RowsOf(tier), _boundary, _result.AsSpan(0, _resultLength), Number) with { Placement = lane };
 
     /// <summary>Notes that so many lanes compute next, at the same time.</summary>
     public void Expect(int lanes) => Volatile.Write(ref _computing, lanes);

@@ -69,6 +69,9 @@ public sealed record ModelOptions
     /// <summary>What runs on which device, threads included, instead of <see cref="Device"/> and <see cref="Threads"/>; <see langword="null"/> for all on one.</summary>
     internal IReadOnlyList<Placement>? Placements { get; init; }
 
+    /// <summary>Whether the tiers of <see cref="Placements"/> are for phases: 0 for prompts, 1 for decoding.</summary>
+    internal bool TiersArePhases { get; init; }
+
     internal GgmlType CacheType => KvType switch
     {
         KvCacheType.F16 => GgmlType.F16,

@@ -13,6 +13,9 @@ namespace Ergon.Inference;
 /// <param name="TransferBytes">What went in and out of the device: token ids, masks, boundary values, logits.</param>
 internal readonly record struct SegmentReport(string Device, StageRange Stages, int Rows, long Began, long Ended, double Flops, double MemoryBytes, long TransferBytes)
 {
+    /// <summary>Which of the engine's placements it is.</summary>
+    public int Placement { get; init; }
+
     /// <summary>How long it took.</summary>
     public TimeSpan Elapsed => Stopwatch.GetElapsedTime(Began, Ended);
 }

@@ -20,6 +20,7 @@ internal sealed class Pipeline : IDisposable
     private readonly int _afterLastAttention;
     private readonly Flight[] _flights;
     private readonly Action[][] _work; // by flight and lane
+    private Placement? _lost;
 
     // One segment; those up to End compute the same stages at the same time, for the rows of their tiers.
     private sealed record Lane(Segment Segment, DeviceThread Thread, int? Tier, int End);
@@ -33,7 +34,7 @@ internal sealed class Pipeline : IDisposable
     /// <exception cref="NativeException">A device failed or has not enough memory.</exception>
     public Pipeline(ModelDescription model, IReadOnlyList<Placement> placements, KvCacheShape cells, GgmlType cacheType, IProgress<double>? progress, CancellationToken cancellation)
     {
-        _afterLastAttention = Stage.OfLayer(model.LayerCount) - 1;
+        (_afterLastAttention, Placements) = (Stage.OfLayer(model.LayerCount) - 1, placements);
         var devices = new List<Placement>();
         foreach (var placement in placements)
         {
@@ -45,7 +46,10 @@ internal sealed class Pipeline : IDisposable
         try
         {
             foreach (var device in devices)
-                _devices.Add((new DeviceThread(device.Device, device.Threads, device.Cpus, isCaller: devices.Count == 1), device));
+            {
+                // The engine's own thread must not stay on processors that another pipeline does not mean.
+                _devices.Add((new DeviceThread(device.Device, device.Threads, device.Cpus, isCaller: devices.Count == 1 && device.Cpus is null), device));
+            }
             for (var i = 0; i < placements.Count; i++)
             {
                 var placement = placements[i];
@@ -62,6 +66,12 @@ internal sealed class Pipeline : IDisposable
             throw;
         }
     }
+
+    /// <summary>What runs on which device.</summary>
+    public IReadOnlyList<Placement> Placements { get; }
+
+    /// <summary>The first device that failed; <see langword="null"/>: none has.</summary>
+    public Placement? Lost => Volatile.Read(ref _lost);
 
     /// <summary>Passes that can be in flight: as many as devices can be busy with, 1 where there is one device.</summary>
     public int Depth => _flights.Length;
@@ -104,6 +114,7 @@ internal sealed class Pipeline : IDisposable
 #pragma warning restore CA1031
             {
                 // What a device that failed does for those behind is not to be relied on.
+                Interlocked.CompareExchange(ref _lost, Placements[index], null);
                 var failure = ExceptionDispatchInfo.Capture(e);
                 foreach (var other in _flights)
                     other.Fail(failure);
