@@ -4,6 +4,7 @@ using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using Ergon.Cli.Bench;
 using Ergon.Runtime;
+using Ergon.Runtime.Plans;
 
 namespace Ergon.Cli;
 
@@ -84,11 +85,9 @@ internal sealed record EvalResult(
     EnergyFigures? Energy, double? Ipw, double? Ipj);
 
 internal sealed record PlanReport(
-    IReadOnlyList<PlannedPoint> Front, PlannedPoint Chosen, string Objective, string Reason, bool Simulated, PlanPrediction Predicted, PlanPrediction? Actual);
+    IReadOnlyList<PlannedPoint> Front, PlannedPoint Chosen, string Objective, string Reason, bool Simulated, PlanPrediction Predicted, PlanActual? Actual, ExecutionPlan? Plan);
 
 internal sealed record PlannedPoint(double JoulesPerToken, double SecondsPerToken, double Underutilisation, IReadOnlyList<PlannedRun> Assignment);
-
-internal sealed record PlannedRun(string Phase, string From, string To, string Device);
 
 internal sealed record PlanPrediction(double JoulesPerToken, double SecondsPerToken, double LatencyPerToken, double Watts, IReadOnlyList<PlannedDevice> Devices);
 

@@ -1,22 +1,35 @@
+using Ergon.Devices;
 using Ergon.Devices.Profiles;
+using Ergon.Runtime.Plans;
 
 namespace Ergon.Cli;
 
 /// <summary>The devices that <c>--devices</c> names: the one place where names become profiles.</summary>
 /// <param name="Profiles">In the order given.</param>
-/// <param name="Simulated">Whether any of them was not measured here.</param>
-internal sealed record PlanDevices(IReadOnlyList<DeviceProfile> Profiles, bool Simulated)
+/// <param name="Local">The same, where they are devices of this machine; <see langword="null"/> of the catalogue's.</param>
+internal sealed record PlanDevices(IReadOnlyList<DeviceProfile> Profiles, IReadOnlyList<LocalDevice>? Local)
 {
     private const string Catalogue = "catalog:";
 
+    /// <summary>Whether any of them was not measured here.</summary>
+    public bool Simulated => Local is null;
+
     /// <summary>Profiles of names.</summary>
-    /// <param name="text"><c>catalog:NAME,NAME,...</c>; the prefix may stand before each name.</param>
+    /// <param name="text"><c>real</c>, names of devices here, or <c>catalog:NAME,NAME,...</c>, where the prefix may stand before each name.</param>
+    /// <param name="threads">CPU threads where the whole processor is meant; <see langword="null"/>: one for each core.</param>
+    /// <param name="terminal">Told of devices that were not calibrated.</param>
     /// <exception cref="ErgonException">Nothing is named, or a name is not known.</exception>
-    public static PlanDevices Named(string? text)
+    public static PlanDevices Named(string? text, int? threads, Terminal terminal)
     {
-        var names = (text ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
-        if (names.Length == 0 || !names[0].StartsWith(Catalogue, StringComparison.OrdinalIgnoreCase))
-            throw new ErgonException($"--devices is '{text}', but must be catalog:NAME,NAME,...; 'ergon devices --explain all' lists the names.");
-        return new([.. names.Select(n => ProfileCatalogue.Named(n.StartsWith(Catalogue, StringComparison.OrdinalIgnoreCase) ? n[Catalogue.Length..].Trim() : n))], Simulated: true);
+        text ??= LocalDevice.Every;
+        if (!text.StartsWith(Catalogue, StringComparison.OrdinalIgnoreCase))
+        {
+            var local = LocalDevice.Named(text, threads, CalibrationStore.OfUser(), new SystemFiles(), problem => terminal.Error.WriteLine($"ergon: {problem}"));
+            foreach (var device in local.Where(d => !d.IsCalibrated).DistinctBy(d => d.Native.Name))
+                terminal.Error.WriteLine($"{device.Native.Name} was not calibrated, so plans go by estimates ('ergon devices --calibrate' measures it in 10 s).");
+            return new([.. local.Select(d => d.Profile)], local);
+        }
+        var names = text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        return new([.. names.Select(n => ProfileCatalogue.Named(n.StartsWith(Catalogue, StringComparison.OrdinalIgnoreCase) ? n[Catalogue.Length..].Trim() : n))], Local: null);
     }
 }

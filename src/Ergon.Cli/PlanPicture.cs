@@ -1,8 +1,8 @@
 using System.Globalization;
 using System.Net;
 using System.Text;
-using Ergon.Cli.Commands;
 using Ergon.Planning;
+using Ergon.Runtime.Plans;
 
 namespace Ergon.Cli;
 
@@ -56,7 +56,7 @@ internal static class PlanPicture
         {
             var top = BarTop + (phase * BarGap);
             Label(Left, top - 6, $"{(phase < problem.Phases - 1 ? "prefill" : "decode")}: embedding, {problem.Model.Layers} layers, head", 13);
-            foreach (var (from, end, device) in PlanCommand.Segments(problem, chosen, phase))
+            foreach (var (from, end, device) in ExecutionPlan.Segments(problem, chosen, phase))
             {
                 double At(int unit) => Left + ((Right - Left) * (double)unit / problem.Units);
                 Line($"""<rect x="{At(from):F1}" y="{top}" width="{At(end) - At(from):F1}" height="{BarHeight}" fill="{Colour(device)}" stroke="white"><title>{problem.NameOf(from)} to {problem.NameOf(end - 1)}: {WebUtility.HtmlEncode(problem.Profiles[device].Name)}</title></rect>""");

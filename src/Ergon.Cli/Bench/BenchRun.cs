@@ -6,7 +6,7 @@ namespace Ergon.Cli.Bench;
 /// <summary>One kind of work: a prompt, or tokens of several sequences.</summary>
 /// <param name="Tokens">Of the prompt, or of each sequence.</param>
 /// <param name="Sequences">0 for a prompt.</param>
-internal readonly record struct Workload(int Tokens, int Sequences)
+internal readonly record struct BenchTest(int Tokens, int Sequences)
 {
     /// <summary>llama-bench's name: <c>pp512</c>, <c>tg128</c>, <c>tg128x8</c>.</summary>
     public string Name => string.Create(CultureInfo.InvariantCulture, $"{(Sequences == 0 ? "pp" : "tg")}{Tokens}{(Sequences > 1 ? $"x{Sequences}" : "")}");

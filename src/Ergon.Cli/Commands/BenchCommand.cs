@@ -117,9 +117,9 @@ internal static class BenchCommand
             passes, Prediction.MedianOf(passes.Select(p => p.Error)), energy.Count > 0 ? Prediction.MedianOf(energy) : null);
     }
 
-    private static Workload[] Workloads(int prompt, int tokens, int[] batches)
+    private static BenchTest[] Workloads(int prompt, int tokens, int[] batches)
     {
-        Workload[] all = [.. prompt > 0 ? [new Workload(prompt, 0)] : Array.Empty<Workload>(), .. tokens > 0 ? batches.Select(b => new Workload(tokens, b)) : []];
+        BenchTest[] all = [.. prompt > 0 ? [new BenchTest(prompt, 0)] : Array.Empty<BenchTest>(), .. tokens > 0 ? batches.Select(b => new BenchTest(tokens, b)) : []];
         return all.Length > 0 ? all : throw new ErgonException("--prompt is 0 and --tokens is 0, so there is nothing to measure; leave one out.");
     }
 
@@ -130,7 +130,7 @@ internal static class BenchCommand
     }
 
     // On the engine's thread: libllama shares its pool, whose first worker is the calling thread.
-    private static List<BenchResult> Rates(IEngine engine, ErgonModel loaded, BenchEnergy energy, string path, bool compares, Workload[] workloads, Effort effort, Action<BenchResult, bool> progress, CancellationToken cancellation)
+    private static List<BenchResult> Rates(IEngine engine, ErgonModel loaded, BenchEnergy energy, string path, bool compares, BenchTest[] workloads, Effort effort, Action<BenchResult, bool> progress, CancellationToken cancellation)
     {
         using var llama = compares ? LlamaModel.Load(path, vocabularyOnly: false) : null;
         using var context = llama is null ? null : new LlamaContext(llama, engine.Cells.Capacity, loaded.Threads, PoolOf(engine), loaded.MaxSequences);
@@ -146,7 +146,7 @@ internal static class BenchCommand
         }
         return results;
 
-        double Ours(Workload workload, int[] input, List<double> joules)
+        double Ours(BenchTest workload, int[] input, List<double> joules)
         {
             var rate = 0.0;
             var taken = energy.Of(seen =>

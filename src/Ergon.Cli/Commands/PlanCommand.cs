@@ -1,10 +1,13 @@
 using System.CommandLine;
 using System.Globalization;
+using Ergon.Cli.Bench;
 using Ergon.Cost;
+using Ergon.Inference;
 using Ergon.Models;
-using Ergon.Models.Gguf;
 using Ergon.Models.Store;
 using Ergon.Planning;
+using Ergon.Runtime;
+using Ergon.Runtime.Plans;
 using Ergon.Units;
 
 namespace Ergon.Cli.Commands;
@@ -12,13 +15,13 @@ namespace Ergon.Cli.Commands;
 /// <summary><c>ergon plan</c>: which device computes what, for the fewest joules, the least time, or between.</summary>
 internal static class PlanCommand
 {
-    private const int ShownPlans = 10;
+    private const int ShownPlans = 10, MostRounds = 4;
     private const string DefaultMix = "q4_k_m";
 
     public static Verb Create(Terminal terminal)
     {
         var model = new Argument<string>("MODEL") { Description = "A path, a pulled or an embedded name, or a published shape such as llama-3.1-8b" };
-        var devices = Settings.Text("--devices", "LIST", "Devices to plan for: catalog:NAME,NAME,... ('ergon devices --explain all' lists the names)");
+        var devices = Settings.Text("--devices", "LIST", "Devices to plan for: real (all here), names of devices here such as CPU,Vulkan0 or clusters CPU:0-3,CPU:4-7, or catalog:NAME,NAME,... ('ergon devices --explain all' lists them) [default: real]");
         var objective = Settings.Choice<PlanPolicy>("--objective", "What the chosen plan is best in [default: energy]");
         var latency = Settings.Number("--max-latency", "Milliseconds a token, prompt included, that the plan may take", "a number above 0", x => x > 0);
         var power = Settings.Number("--power-cap", "Watts that all devices together may draw", "a number above 0", x => x > 0);
@@ -35,13 +38,17 @@ internal static class PlanCommand
         var seed = Settings.Whole("--seed", null, "Of the search [default: 0]", 0);
         var budget = Settings.Whole("--budget", null, "Milliseconds after which the search ends with what it has; results then depend on the machine [default: none]", 1);
         var svg = Settings.Text("--svg", "FILE", "Write a picture of the front and of the chosen plan");
+        var run = new Option<bool>("--run") { Description = "Run the plan here, print predicted and actual side by side, correct the profiles by what was seen, and go on while that finds a better plan" };
         var json = Settings.Json();
         return new Verb("plan", "Choose which device computes which part of a model",
+            "ergon plan model.gguf", "ergon plan model.gguf --devices CPU:0-3,CPU:4-7 --batch 2 --in-flight 2 --run", "ergon plan model.gguf --json > plan.json",
             "ergon plan llama-3.1-8b --devices \"catalog:Core Ultra 9 285HX CPU,Core Ultra 9 285HX NPU,NVIDIA RTX PRO 5000 Blackwell laptop\"",
             "ergon plan model.gguf --devices \"catalog:Raspberry Pi 5\" --objective balanced --svg plan.svg")
-        { model, devices, objective, latency, power, heat, ambient, reserve, mix, prompt, tokens, context, batch, inFlight, granularity, seed, budget, svg, json }.Does(parsed =>
+        { model, devices, objective, latency, power, heat, ambient, reserve, mix, prompt, tokens, context, batch, inFlight, granularity, seed, budget, svg, run, json }.Does(async (parsed, cancellation) =>
         {
-            var chosen = PlanDevices.Named(parsed.GetValue(devices));
+            var name = parsed.GetValue(model)!;
+            var (outline, file) = Outline(name, parsed.GetValue(mix));
+            var chosen = PlanDevices.Named(parsed.GetValue(devices), file is null ? null : ErgonModel.DefaultThreads(file), terminal);
             var limits = new PlanLimits
             {
                 MaxLatency = parsed.GetValue(latency) is { } ms ? new Seconds(ms / 1e3) : null,
@@ -52,52 +59,107 @@ internal static class PlanCommand
             };
             var workload = new Workload { Batch = parsed.GetValue(batch) ?? 1, InFlight = parsed.GetValue(inFlight) ?? 1, Context = parsed.GetValue(context) };
             workload = workload with { Prompt = parsed.GetValue(prompt) ?? workload.Prompt, Tokens = parsed.GetValue(tokens) ?? workload.Tokens };
-            var problem = new PlanProblem(Outline(parsed.GetValue(model)!, parsed.GetValue(mix)), chosen.Profiles, workload, limits, parsed.GetValue(granularity) ?? Granularity.HalfLayer);
+            var problem = new PlanProblem(outline, chosen.Profiles, workload, limits, parsed.GetValue(granularity) ?? Granularity.HalfLayer);
             var policy = parsed.GetValue(objective) ?? PlanPolicy.Energy;
-            var outcome = Planner.Plan(problem, policy, new()
-            {
-                Seed = parsed.GetValue(seed) ?? 0,
-                Budget = parsed.GetValue(budget) is { } most ? TimeSpan.FromMilliseconds(most) : null,
-            });
+            var search = new SearchOptions { Seed = parsed.GetValue(seed) ?? 0, Budget = parsed.GetValue(budget) is { } most ? TimeSpan.FromMilliseconds(most) : null };
+            var runs = parsed.GetValue(run);
+            if (runs && (chosen.Local is null || file is null))
+                throw new ErgonException($"--run needs a model file and devices of this machine, but {(file is null ? $"'{name}' is a published shape" : $"--devices is '{parsed.GetValue(devices)}'")}; leave --run out, or use --devices real.");
+            var outcome = Planner.Plan(problem, policy, search);
             if (outcome.Chosen is null)
                 throw new ErgonException($"{outcome.Reason.TrimEnd('.')}; raise that limit, name more devices, or take a smaller model.");
-            if (parsed.GetValue(svg) is { } file)
-                File.WriteAllText(file, PlanPicture.Draw(problem, outcome, chosen.Simulated));
-            if (parsed.GetValue(json))
-                CliJson.Write(terminal.Out, Report(problem, outcome, policy, chosen.Simulated));
-            else
+            if (chosen.Local is not null)
+                outcome = outcome.As(ExecutionPlan.Runnable(problem, outcome.Chosen));
+            var (isJson, actual) = (parsed.GetValue(json), (PlanActual?)null);
+            if (!isJson)
                 Print(terminal.Out, problem, outcome, policy, chosen.Simulated);
+            if (runs)
+                (problem, outcome, actual) = await RunAsync(terminal, file!, chosen.Local!, problem, outcome, policy, search, isJson, cancellation);
+            if (parsed.GetValue(svg) is { } picture)
+                WritePicture(picture, PlanPicture.Draw(problem, outcome, chosen.Simulated));
+            if (isJson)
+                CliJson.Write(terminal.Out, Report(problem, outcome, policy, chosen.Simulated, actual, file));
             return Exit.Ok;
         });
     }
 
-    /// <summary>A run of units on one device, such as <c>0.attention-11.feedforward</c>.</summary>
-    public static string Runs(PlanProblem problem, PlanEvaluation plan, int phase, int device) =>
-        string.Join(", ", Segments(problem, plan, phase).Where(s => s.Device == device).Select(s => s.From == s.End - 1 ? problem.NameOf(s.From) : $"{problem.NameOf(s.From)}-{problem.NameOf(s.End - 1)}"));
-
-    /// <summary>Units that lie together on a device, in order.</summary>
-    public static IEnumerable<(int From, int End, int Device)> Segments(PlanProblem problem, PlanEvaluation plan, int phase)
+    private static void WritePicture(string path, string svg)
     {
-        var genes = plan.Genes.AsMemory(phase * problem.Units, problem.Units);
-        for (int from = 0, end; from < problem.Units; from = end)
+        try
         {
-            for (end = from + 1; end < problem.Units && genes.Span[end] == genes.Span[from];)
-                end++;
-            yield return (from, end, genes.Span[from]);
+            File.WriteAllText(path, svg);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ErgonException($"--svg is '{path}', which cannot be written ({e.Message.TrimEnd('.')}); name another file.", e);
         }
     }
 
-    private static ModelOutline Outline(string name, string? mix)
+    // Runs the plan, corrects the profiles by what devices took, and runs the next plan where that is a better one. The plan
+    // that was fastest, or took least energy, when it ran is the one that is kept.
+    private static async Task<(PlanProblem, PlanOutcome, PlanActual)> RunAsync(
+        Terminal terminal, ModelDescription file, IReadOnlyList<LocalDevice> devices, PlanProblem problem, PlanOutcome outcome, PlanPolicy policy, SearchOptions search, bool isJson, CancellationToken cancellation)
+    {
+        var w = problem.Workload;
+        using var monitor = EnergyMonitor.OfMachine();
+        var first = ExecutionPlan.Of(problem, outcome.Chosen!, file.File.Fingerprint());
+        var options = new ModelOptions { ContextLength = Math.Max(w.Cells, w.Prompt + w.Tokens + 1), MaxSequences = w.Batch * w.InFlight };
+        using var planned = new PlannedModel(file, devices, options, new PlanOptions { Plan = first, Replans = false, Objective = policy, Limits = problem.Limits, Prompt = w.Prompt, Tokens = w.Tokens });
+        planned.Run(file.File.Path, options, monitor, cancellation);
+        var trial = new PlanTrial(planned, monitor, w);
+        (PlanProblem Problem, PlanOutcome Outcome, PlanActual Actual)? best = null;
+        var tried = new List<ExecutionPlan> { first };
+        for (var round = 0; round < MostRounds; round++)
+        {
+            terminal.Status($"running plan {round + 1}: {PlannedModel.Describe(planned.Current)}", isLast: false);
+            // Graphs, pages and clocks warm up first.
+            await trial.RunAsync(Math.Min(w.Tokens, 16), cancellation);
+            var actual = await trial.RunAsync(w.Tokens, cancellation);
+            terminal.Status("", isLast: true);
+            if (!isJson)
+            {
+                terminal.Out.WriteLine();
+                terminal.Out.WriteLine(Text($"run {round + 1}: {PlannedModel.Describe(planned.Current)}"));
+                PlanTrial.Write(terminal.Out, outcome.Chosen!, actual);
+            }
+            if (best is not { } b || Value(actual) < Value(b.Actual))
+                best = (problem, outcome, actual);
+            problem = new PlanProblem(problem.Model, [.. devices.Select(planned.Residuals.Corrected)], w, problem.Limits, problem.Granularity);
+            outcome = Planner.Plan(problem, policy, search);
+            if (outcome.Chosen is null)
+                break;
+            outcome = outcome.As(ExecutionPlan.Runnable(problem, outcome.Chosen));
+            var next = ExecutionPlan.Of(problem, outcome.Chosen!, file.File.Fingerprint());
+            if (tried.Exists(t => t.Runs.SequenceEqual(next.Runs)))
+                break;
+            tried.Add(next);
+            await planned.MoveAsync(next, problem);
+        }
+        if (!isJson && tried.Count > 1)
+            terminal.Out.WriteLine(Text($"of {tried.Count} plans that ran this one was best: {PlannedModel.Describe(ExecutionPlan.Of(best!.Value.Problem, best.Value.Outcome.Chosen!, []))}"));
+        return best!.Value;
+
+        // By the meters where they tell, else by time.
+        double Value(PlanActual a) => policy == PlanPolicy.Latency || a.JoulesPerToken is not { } joules ? a.SecondsPerToken : policy == PlanPolicy.Energy ? joules : joules * a.SecondsPerToken;
+    }
+
+    /// <summary>A run of units on one device, such as <c>0.attention-11.feedforward</c>.</summary>
+    public static string Runs(PlanProblem problem, PlanEvaluation plan, int phase, int device) =>
+        string.Join(", ", ExecutionPlan.Segments(problem, plan, phase).Where(s => s.Device == device).Select(s => s.From == s.End - 1 ? problem.NameOf(s.From) : $"{problem.NameOf(s.From)}-{problem.NameOf(s.End - 1)}"));
+
+    private static (ModelOutline Outline, ModelDescription? File) Outline(string name, string? mix)
     {
         var published = PublishedModel.All.FirstOrDefault(m => m.Shape.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
         if (published is null)
         {
-            return mix is null ? ModelOutline.Of(ModelDescription.Read(GgufFile.OpenContainer(ModelStore.OfUser().Resolve(name))))
-                : throw new ErgonException($"--type is '{mix}', but '{name}' is a file with types of its own; leave --type out.");
+            if (mix is not null)
+                throw new ErgonException($"--type is '{mix}', but '{name}' is a file with types of its own; leave --type out.");
+            var file = PlannedModel.Describe(ModelStore.OfUser().Resolve(name));
+            return (ModelOutline.Of(file), file);
         }
         var types = QuantizationMix.All.FirstOrDefault(m => m.Name.Equals(mix ?? DefaultMix, StringComparison.OrdinalIgnoreCase))
             ?? throw new ErgonException($"--type is '{mix}', but must be one of {string.Join(", ", QuantizationMix.All.Select(m => m.Name))}.");
-        return published.Outline(types);
+        return (published.Outline(types), null);
     }
 
     private static void Print(TextWriter output, PlanProblem problem, PlanOutcome outcome, PlanPolicy policy, bool simulated)
@@ -128,15 +190,16 @@ internal static class PlanCommand
         return steps.Append(outcome.Chosen!).Distinct().OrderBy(p => p.Score.Joules);
     }
 
-    private static PlanReport Report(PlanProblem problem, PlanOutcome outcome, PlanPolicy policy, bool simulated)
+    private static PlanReport Report(PlanProblem problem, PlanOutcome outcome, PlanPolicy policy, bool simulated, PlanActual? actual, ModelDescription? file)
     {
         var plan = outcome.Chosen!;
         var predicted = new PlanPrediction(plan.Score.Joules, plan.Score.Seconds, plan.Latency.Value, plan.Power.Value, [.. plan.Loads.Select(l =>
             new PlannedDevice(l.Device, l.Busy, l.Dynamic.Value, l.Resident.Value, l.Cpq, l.Temperature?.Value, l.Clock?.Value))]);
-        return new([.. outcome.Front.Select(Of)], Of(plan), policy.ToString().ToLowerInvariant(), outcome.Reason, simulated, predicted, Actual: null);
+        return new([.. outcome.Front.Select(Of)], Of(plan), policy.ToString().ToLowerInvariant(), outcome.Reason, simulated, predicted, actual,
+            simulated || file is null ? null : ExecutionPlan.Of(problem, plan, file.File.Fingerprint()));
 
         PlannedPoint Of(PlanEvaluation p) => new(p.Score.Joules, p.Score.Seconds, p.Score.Underutilisation,
-            [.. Enumerable.Range(0, problem.Phases).SelectMany(phase => Segments(problem, p, phase).Select(s =>
+            [.. Enumerable.Range(0, problem.Phases).SelectMany(phase => ExecutionPlan.Segments(problem, p, phase).Select(s =>
                 new PlannedRun(phase < problem.Phases - 1 ? "prefill" : "decode", problem.NameOf(s.From), problem.NameOf(s.End - 1), problem.Profiles[s.Device].Name)))]);
     }
 

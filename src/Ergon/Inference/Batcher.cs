@@ -228,7 +228,7 @@ internal sealed partial class Batcher : IDisposable
                 _lastUse[generation.Sequence] = _passes;
                 generation.Advance(rows);
             }
-            PassCompleted?.Invoke(new PassReport(_engine.Reports.ToArray(), [.. taken.Parts.Select(p => new PassPart(p.Generation.Sequence, p.Rows, p.IsPrompt))],
+            PassCompleted?.Invoke(new PassReport(_engine.Reports.ToArray(), [.. taken.Parts.Select(p => new PassPart(p.Generation.Sequence, p.Rows, p.IsPrompt, p.Generation.Next - p.Rows))],
                 _inFlight.TryPeek(out var next) ? next.Began : Stopwatch.GetTimestamp()));
             Note(taken);
             var vocabulary = _engine.VocabularySize;

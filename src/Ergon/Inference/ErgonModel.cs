@@ -226,10 +226,11 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
     /// </summary>
     /// <param name="placements">For all stages.</param>
     /// <param name="tiersArePhases">As <see cref="ModelOptions.TiersArePhases"/>.</param>
+    /// <param name="keeps">Whether a sequence of so many positions takes its cache along; otherwise its tokens are computed again. <see langword="null"/>: all do.</param>
     /// <param name="cancellation">Stops loading; all is as before then.</param>
     /// <returns>For how long no pass could run.</returns>
     /// <exception cref="ErgonException">They do not fit the model, or a device failed or has not enough memory; all is as before.</exception>
-    internal async Task<TimeSpan> MoveAsync(IReadOnlyList<Placement> placements, bool tiersArePhases = false, CancellationToken cancellation = default)
+    internal async Task<TimeSpan> MoveAsync(IReadOnlyList<Placement> placements, bool tiersArePhases = false, Func<int, bool>? keeps = null, CancellationToken cancellation = default)
     {
         Placement.Require(placements, Description);
         // Each device holds its weights and its cache a second time for a moment.
@@ -245,6 +246,11 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
             await _batcher.ChangeDevicesAsync(engine =>
             {
                 var began = System.Diagnostics.Stopwatch.GetTimestamp();
+                for (var sequence = 0; sequence < engine.Cells.MaxSequences && keeps is not null; sequence++)
+                {
+                    if (engine.Cells.IsOpen(sequence) && engine.Cells.Length(sequence) is > 0 and var length && !keeps(length))
+                        engine.Cells.Truncate(sequence, 0);
+                }
                 if (next is not null)
                     engine.Switch(next);
                 else
@@ -306,7 +312,7 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
     // A token reads every weight once, and all threads meet after each of some 20 operations a layer. Below
     // this share of the weights a further thread spends more on the meetings than it saves, and on a busy
     // machine the others wait for the one that lost its core.
-    private static int DefaultThreads(ModelInfo d) => (int)Math.Clamp(d.WeightBytes / WeightBytesPerThread, 1, CpuTopology.PhysicalCores());
+    internal static int DefaultThreads(ModelInfo d) => (int)Math.Clamp(d.WeightBytes / WeightBytesPerThread, 1, CpuTopology.PhysicalCores());
 
     // Each device once, however many runs of stages it has; of others than the CPU one thread drives all.
     private static int ThreadsOf(IReadOnlyList<Placement> placements) => placements.Count == 1 ? placements[0].Threads
@@ -342,9 +348,13 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
     [LoggerMessage(Message = "{Text}")]
     private static partial void NativeMessage(ILogger logger, LogLevel level, string text);
 
+    /// <summary>Told before the model is freed.</summary>
+    internal event Action? Disposing;
+
     /// <summary>Ends all sessions and frees the model. Waits for the pass that is running.</summary>
     public void Dispose()
     {
+        Disposing?.Invoke();
         _batcher.Dispose();
         Tokenizer.Dispose();
     }

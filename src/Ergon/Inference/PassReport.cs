@@ -24,7 +24,8 @@ internal readonly record struct SegmentReport(string Device, StageRange Stages, 
 /// <param name="Sequence">The sequence; of an embedding model, the call.</param>
 /// <param name="Rows">How many.</param>
 /// <param name="IsPrompt">Whether they are a prompt's, or a token that was generated.</param>
-internal readonly record struct PassPart(int Sequence, int Rows, bool IsPrompt);
+/// <param name="Context">Positions that the sequence had before; not counted for an embedding model.</param>
+internal readonly record struct PassPart(int Sequence, int Rows, bool IsPrompt, int Context = 0);
 
 /// <summary>What a pass was for and what it took.</summary>
 /// <param name="Segments">What each segment did.</param>

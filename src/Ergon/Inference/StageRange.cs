@@ -50,12 +50,7 @@ internal readonly record struct StageRange(int First, int End, int LayerCount)
 
     private bool Has(StageKind kind, int layer)
     {
-        var place = kind switch
-        {
-            StageKind.Embedding => 0,
-            StageKind.Head => Stage.Count(LayerCount) - 1,
-            _ => Stage.OfLayer(layer) + (kind - StageKind.Projection),
-        };
+        var place = Stage.PlaceOf(new Stage(kind, layer), LayerCount);
         return place >= First && place < End;
     }
 

@@ -35,6 +35,14 @@ internal readonly record struct Stage(StageKind Kind, int Layer)
         : index == Count(layers) - 1 ? new(StageKind.Head, -1)
         : new(StageKind.Projection + ((index - 1) % PerLayer), (index - 1) / PerLayer);
 
+    /// <summary>A stage's place in the chain: the inverse of <see cref="At"/>.</summary>
+    public static int PlaceOf(Stage stage, int layers) => stage.Kind switch
+    {
+        StageKind.Embedding => 0,
+        StageKind.Head => Count(layers) - 1,
+        _ => OfLayer(stage.Layer) + (stage.Kind - StageKind.Projection),
+    };
+
     /// <summary>The place in the chain of the first stage of a layer; of the head for the layer after the last.</summary>
     public static int OfLayer(int layer) => 1 + (PerLayer * layer);
 

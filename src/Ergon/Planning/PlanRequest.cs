@@ -14,7 +14,7 @@ internal enum Granularity
 }
 
 /// <summary>What the chosen plan is best in.</summary>
-internal enum PlanPolicy
+public enum PlanPolicy
 {
     /// <summary>The fewest joules a token.</summary>
     Energy,
@@ -71,7 +71,7 @@ internal sealed record Workload
 }
 
 /// <summary>What a plan must keep, beside every device's own limits.</summary>
-internal sealed record PlanLimits
+public sealed record PlanLimits
 {
     /// <summary>Time of a request, prompt included, over the tokens of its answer.</summary>
     public Seconds? MaxLatency { get; init; }

@@ -14,6 +14,9 @@ internal sealed record PlanOutcome
 
     /// <summary>Plans looked at.</summary>
     public required int Evaluations { get; init; }
+
+    /// <summary>The same with another form of the chosen plan.</summary>
+    public PlanOutcome As(PlanEvaluation chosen) => this with { Chosen = chosen, Front = [.. Front.Select(p => p == Chosen ? chosen : p)] };
 }
 
 /// <summary>Finds plans and chooses one.</summary>
@@ -54,17 +57,19 @@ internal static class Planner
         // The knee is looked for in joules and seconds: a device that is busy is no end in itself.
         var (joules, seconds) = (front.Min(s => s.Joules), front.Min(s => s.Seconds));
         var (wide, long_) = (front.MinBy(s => s.Seconds).Joules - joules, front.MinBy(s => s.Joules).Seconds - seconds);
-        double Value(PlanScore s) => policy switch
-        {
-            PlanPolicy.Energy => s.Joules,
-            PlanPolicy.Latency => s.Seconds,
-            PlanPolicy.Edp => s.Joules * s.Seconds,
-            _ => Math.Pow(Share(s.Joules - joules, wide), 2) + Math.Pow(Share(s.Seconds - seconds, long_), 2),
-        };
-        return Enumerable.Range(0, front.Count).OrderBy(i => Value(front[i])).ThenBy(i => front[i].Joules * front[i].Seconds).First();
+        double Of(PlanScore s) => policy == PlanPolicy.Balanced ? Math.Pow(Share(s.Joules - joules, wide), 2) + Math.Pow(Share(s.Seconds - seconds, long_), 2) : Value(s, policy);
+        return Enumerable.Range(0, front.Count).OrderBy(i => Of(front[i])).ThenBy(i => front[i].Joules * front[i].Seconds).First();
 
         static double Share(double gap, double range) => range > 0 ? gap / range : gap > 0 ? 1 : 0;
     }
+
+    /// <summary>What a policy makes least, of a plan without others beside it; the balance is then the product.</summary>
+    public static double Value(PlanScore s, PlanPolicy policy) => policy switch
+    {
+        PlanPolicy.Energy => s.Joules,
+        PlanPolicy.Latency => s.Seconds,
+        _ => s.Joules * s.Seconds,
+    };
 
     private static string Why(PlanEvaluation[] front, int chosen, PlanPolicy policy)
     {

@@ -141,7 +141,7 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
                     {
                         if (!Step($"reading {ReadTypes[i]} x {ReadRows[j]} rows", isNeeded: round == 0 && j == 0))
                             continue;
-                        var seconds = Math.Max(1e-9, loads[i][j].Seconds(slice * 3) - (launch * loads[i][j].Kernels));
+                        var seconds = RooflineProbe.Without(launch * loads[i][j].Kernels, loads[i][j].Seconds(slice * 3));
                         Keep(reads, (ReadTypes[i], 0, ReadRows[j]), loads[i][j].Bytes / seconds);
                         flops[(ReadTypes[i], 0, ReadRows[j])] = Math.Max(loads[i][j].Flops / seconds, flops.GetValueOrDefault((ReadTypes[i], 0, ReadRows[j])));
                     }

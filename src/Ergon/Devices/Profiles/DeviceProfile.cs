@@ -213,6 +213,45 @@ internal sealed record DeviceProfile
         };
     }
 
+    /// <summary>The profile of cores as a device beside the processor's other cores: their share of idle power and of the cooling.</summary>
+    /// <param name="share">Of all cores; arithmetic and memory are the cores' already (<see cref="WithCores"/>).</param>
+    public DeviceProfile AsCluster(double share)
+    {
+        Coefficient Part(Coefficient c, double by) => c with { Value = c.Value * by, Origin = Origin.Derived, Source = string.Create(CultureInfo.InvariantCulture, $"{by:G3} of: {c.Source}") };
+        var idle = Part(IdlePower, share);
+        return this with
+        {
+            IdlePower = idle,
+            LeakagePower = Part(LeakagePower, share),
+            MaxPower = MaxPower with { Value = MaxPower.Value - IdlePower.Value + idle.Value, Origin = Origin.Derived },
+            ThermalResistance = Part(ThermalResistance, 1 / share),
+            ThermalCapacitance = Part(ThermalCapacitance, share),
+        };
+    }
+
+    /// <summary>The profile of a device that takes longer than this one says, or less.</summary>
+    /// <param name="few">Times as long for a few rows, by which memory is busy.</param>
+    /// <param name="many">Times as long for 32 rows or more, by which arithmetic is.</param>
+    /// <param name="why">The source of the numbers.</param>
+    public DeviceProfile Slowed(double few, double many, string why)
+    {
+        Coefficient By(Coefficient c, double factor) => c with { Value = c.Value * factor, Origin = Origin.Derived, Source = why };
+        double Of(int rows) => 1 / (rows < ManyRows ? few : many);
+        return this with
+        {
+            Peaks = [.. Peaks.Select(p => p with { Flops = By(p.Flops, Of(p.Rows)) })],
+            Attention = [.. Attention.Select(a => a with { Flops = By(a.Flops, Of(a.Rows)) })],
+            Streams = [.. Streams.Select(s => s with { Bytes = By(s.Bytes, Of(s.Rows)) })],
+            Bandwidth = By(Bandwidth, 1 / few),
+            CoreBandwidth = CoreBandwidth is { } core ? By(core, 1 / few) : null,
+            Launch = By(Launch, few),
+            Dispatch = Dispatch is { } dispatch ? By(dispatch, few) : null,
+        };
+    }
+
+    /// <summary>From so many rows on arithmetic decides, as a rule.</summary>
+    public const int ManyRows = 32;
+
     /// <summary>Refuses numbers that are missing or contradict each other.</summary>
     /// <exception cref="ErgonException">One sentence: field, value, remedy.</exception>
     public DeviceProfile Validated()
