@@ -4,7 +4,9 @@ using Ergon.Cli.Commands;
 using Ergon.Inference;
 using Ergon.Models;
 using Ergon.Models.Store;
+using Ergon.Planning;
 using Ergon.Runtime;
+using Ergon.Runtime.Plans;
 
 namespace Ergon.Cli;
 
@@ -20,6 +22,21 @@ internal sealed class EngineSettings
     public Option<KvCacheType?> CacheType { get; } = Settings.Choice<KvCacheType>("--kv-type", "How keys and values are stored [default: f16]");
 
     public Option<EngineChoice?> Engine { get; } = Settings.Choice<EngineChoice>("--engine", "What computes the model: Ergon's own graph, or libllama as a whole [default: auto, Ergon where it describes the model]");
+
+    public Option<string?> Plan { get; } = Settings.Text("--plan", "auto|FILE", "What runs on which device: searched for (auto), or of a file of 'ergon plan --json'; changes with the devices, heat, the power supply and the load");
+
+    public Option<string?> Devices { get; } = Settings.Text("--devices", "LIST", "With --plan: the devices to use, such as CPU,Vulkan0 or CPU:0-3,CPU:4-7 [default: those of the file; all here]");
+
+    public Option<PlanPolicy?> Objective { get; } = Settings.Choice<PlanPolicy>("--objective", "With --plan: what it is best in [default: energy]");
+
+    /// <summary>Adds the options of a verb that can run a model by a plan.</summary>
+    public void AddWithPlanTo(Command command)
+    {
+        AddTo(command);
+        command.Options.Add(Plan);
+        command.Options.Add(Devices);
+        command.Options.Add(Objective);
+    }
 
     public void AddTo(Command command)
     {
@@ -52,12 +69,31 @@ internal sealed class EngineSettings
             KvType = parsed.GetValue(CacheType) ?? KvCacheType.F16,
             MaxSequences = sessions,
         };
-        var loaded = monitor?.Load(() => ErgonModel.Load(path, options, cancellation)) ?? ErgonModel.Load(path, options, cancellation);
+        var loaded = parsed.GetResult(Plan) is not null || parsed.GetResult(Devices) is not null || parsed.GetResult(Objective) is not null ? Planned(parsed, terminal, path, options, monitor, cancellation)
+            : monitor?.Load(() => ErgonModel.Load(path, options, cancellation)) ?? ErgonModel.Load(path, options, cancellation);
         if (engine == EngineChoice.Auto && loaded.Engine == EngineChoice.Libllama)
             terminal.Error.WriteLine($"ergon: {What(loaded.Description.ArchitectureName)} is run by libllama as a whole: metered, not cuttable (--engine ergon refuses instead).");
         terminal.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"{Path.GetFileNameWithoutExtension(path)} on {string.Join(", ", loaded.Devices)}, {Amount.Count(loaded.Threads, "thread")}, context {loaded.ContextLength}, loaded in {loaded.LoadTime.TotalMilliseconds:F0} ms"));
         return loaded;
+    }
+
+    // The model itself ends what watches over its plan.
+    private ErgonModel Planned(ParseResult parsed, Terminal terminal, string path, ModelOptions options, EnergyMonitor? monitor, CancellationToken cancellation)
+    {
+        if (parsed.GetValue(Plan) is not { Length: > 0 } plan)
+            throw new ErgonException($"{(parsed.GetResult(Devices) is not null ? "--devices" : "--objective")} is for plans; add --plan auto, or leave it out (--device chooses one device).");
+        if (options.Engine == EngineChoice.Libllama)
+            throw new ErgonException("--engine is libllama, which runs a model on one device as a whole; leave --plan out, or use --engine ergon.");
+        var planned = PlannedModel.Load(path, options, new PlanOptions
+        {
+            File = plan.Equals("auto", StringComparison.OrdinalIgnoreCase) ? null : plan,
+            Devices = parsed.GetValue(Devices),
+            Objective = parsed.GetValue(Objective) ?? PlanPolicy.Energy,
+        }, monitor, cancellation);
+        planned.Changed += what => terminal.Error.WriteLine($"ergon: {what}");
+        terminal.Error.WriteLine($"plan: {PlannedModel.Describe(planned.Current)}");
+        return planned.Model;
     }
 
     /// <summary>An engine as <c>--engine</c> and JSON name it.</summary>

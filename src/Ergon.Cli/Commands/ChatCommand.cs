@@ -19,7 +19,7 @@ internal static class ChatCommand
             "ergon chat", "ergon chat Llama-3.2-1B --system \"You are brief.\"", "printf 'Hello.\\nAnd in French?\\n' | ergon chat Llama-3.2-1B --temp 0")
         { model, system };
         sampling.AddTo(verb);
-        engine.AddTo(verb);
+        engine.AddWithPlanTo(verb);
         receipts.AddTo(verb);
         return verb.Does(async (parsed, cancellation) =>
         {

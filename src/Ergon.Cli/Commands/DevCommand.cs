@@ -15,7 +15,7 @@ internal static class DevCommand
 
     public static Verb Create(Terminal terminal) => new("dev", "Tools for working on Ergon itself", "ls *.gguf | ergon dev probe")
     {
-        CreateWorker(), WorkerBench.Create(terminal), PipelineBench.Create(terminal), ClockCommands.CreateWatchdog(terminal), ClockCommands.CreateHold(terminal),
+        CreateWorker(), WorkerBench.Create(terminal), PipelineBench.Create(terminal), CutsBench.Create(terminal), ClockCommands.CreateWatchdog(terminal), ClockCommands.CreateHold(terminal),
         // Native code may end the process on a bad file: the benchmark that mutates files watches this one from outside.
         CreateProbe(terminal),
         TrialCommand.Create(),

@@ -17,7 +17,8 @@ namespace Ergon.Cli.Commands;
 /// </summary>
 internal static class PipelineBench
 {
-    private const int PromptTokens = 8;
+    /// <summary>Tokens of the prompts.</summary>
+    public const int PromptTokens = 8;
 
     private sealed record Work(string Path, int[][] Clusters, int Sequences, int Tokens, int Pairs, int Step);
 
@@ -111,20 +112,22 @@ internal static class PipelineBench
     private static ErgonModel Load(Work work, IReadOnlyList<Placement> placements) =>
         ErgonModel.Load(work.Path, new ModelOptions { Engine = EngineChoice.Ergon, Placements = placements, ContextLength = PromptTokens + work.Tokens, MaxSequences = work.Sequences });
 
-    // Tokens a second of all sequences together, their short prompts included.
-    private static async Task<double> RateAsync(ErgonModel model, Work work, CancellationToken cancellation)
+    private static Task<double> RateAsync(ErgonModel model, Work work, CancellationToken cancellation) => RateAsync(model, work.Sequences, work.Tokens, cancellation);
+
+    /// <summary>Tokens a second of several sequences together, their short prompts included.</summary>
+    public static async Task<double> RateAsync(ErgonModel model, int sequences, int tokens, CancellationToken cancellation)
     {
-        var sessions = Enumerable.Range(0, work.Sequences).Select(_ => model.CreateSession()).ToArray();
+        var sessions = Enumerable.Range(0, sequences).Select(_ => model.CreateSession()).ToArray();
         var began = Stopwatch.GetTimestamp();
         await Task.WhenAll(sessions.Select(async (session, i) =>
         {
-            await foreach (var _ in session.GenerateAsync([.. Enumerable.Range(10 + i, PromptTokens)], new GenerationOptions { MaxTokens = work.Tokens, IgnoreEndOfGeneration = true }, cancellation))
+            await foreach (var _ in session.GenerateAsync([.. Enumerable.Range(10 + i, PromptTokens)], new GenerationOptions { MaxTokens = tokens, IgnoreEndOfGeneration = true }, cancellation))
             {
             }
         }));
         var elapsed = Stopwatch.GetElapsedTime(began);
         foreach (var session in sessions)
             session.Dispose();
-        return work.Sequences * work.Tokens / elapsed.TotalSeconds;
+        return sequences * tokens / elapsed.TotalSeconds;
     }
 }

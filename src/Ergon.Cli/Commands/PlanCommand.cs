@@ -108,9 +108,11 @@ internal static class PlanCommand
         planned.Run(file.File.Path, options, monitor, cancellation);
         var trial = new PlanTrial(planned, monitor, w);
         (PlanProblem Problem, PlanOutcome Outcome, PlanActual Actual)? best = null;
-        var tried = new List<ExecutionPlan> { first };
-        for (var round = 0; round < MostRounds; round++)
+        var tried = new List<ExecutionPlan>();
+        while (true)
         {
+            var round = tried.Count;
+            tried.Add(planned.Current);
             terminal.Status($"running plan {round + 1}: {PlannedModel.Describe(planned.Current)}", isLast: false);
             // Graphs, pages and clocks warm up first.
             await trial.RunAsync(Math.Min(w.Tokens, 16), cancellation);
@@ -130,9 +132,8 @@ internal static class PlanCommand
                 break;
             outcome = outcome.As(ExecutionPlan.Runnable(problem, outcome.Chosen));
             var next = ExecutionPlan.Of(problem, outcome.Chosen!, file.File.Fingerprint());
-            if (tried.Exists(t => t.Runs.SequenceEqual(next.Runs)))
+            if (tried.Count == MostRounds || tried.Exists(t => t.Runs.SequenceEqual(next.Runs)))
                 break;
-            tried.Add(next);
             await planned.MoveAsync(next, problem);
         }
         if (!isJson && tried.Count > 1)

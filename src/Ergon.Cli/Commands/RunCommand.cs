@@ -36,7 +36,7 @@ internal static class RunCommand
             "ergon run Llama-3.2-1B --json --json-schema @person.json - < letter.txt")
         { words, file, system, raw, json };
         sampling.AddTo(verb);
-        engine.AddTo(verb);
+        engine.AddWithPlanTo(verb);
         receipts.AddTo(verb);
         return verb.Does(async (parsed, cancellation) =>
         {

@@ -318,7 +318,13 @@ public sealed class EnergyMonitor : IDisposable
         for (var s = 0; s < pass.Segments.Count; s++)
         {
             var segment = pass.Segments[s];
-            if (!_devices.TryGetValue(segment.Device, out var device))
+            // A model that moved may run on a device that it was not loaded for.
+            if (!_devices.TryGetValue(segment.Device, out var device) && DeviceInfo.All().FirstOrDefault(d => d.Name == segment.Device) is { } other)
+            {
+                Meter(other);
+                device = _devices[segment.Device];
+            }
+            if (device is null)
                 continue;
             if (IsFirstOfDevice(pass, s))
                 device.Work.Add(now, tokens, prompt);

@@ -10,7 +10,7 @@ namespace Ergon.Devices.Calibration;
 /// </summary>
 internal sealed class RooflineProbe : IDisposable
 {
-    private const int LeastRuns = 1, EnoughRuns = 5, LaunchKernels = 512, LaunchTries = 4, AttentionWidth = 1024, AttentionCells = 512;
+    private const int LeastRuns = 1, EnoughRuns = 5, LaunchKernels = 512, AttentionWidth = 1024, AttentionCells = 512;
 
     private const int Block = 64; // rows of weights that are repacked together, or a multiple
     private const long CachedBytes = 1 << 20, ShortCopy = 4 << 10, LongCopy = 16 << 20;
@@ -46,11 +46,10 @@ internal sealed class RooflineProbe : IDisposable
             // An addition goes to all threads, who meet after it.
             for (var i = 0; i < kernels; i++)
                 last = graph.Add(last, x);
-            return Time(graph, last, budget / (2 * LaunchTries), x);
+            return Time(graph, last, budget / 2, x);
         }
 
-        // The best of several: what another program takes is no launch.
-        double one = Enumerable.Range(0, LaunchTries).Min(_ => Seconds(1)), many = Enumerable.Range(0, LaunchTries).Min(_ => Seconds(LaunchKernels));
+        double one = Seconds(1), many = Seconds(LaunchKernels);
         var launch = Math.Max(0, (many - one) / (LaunchKernels - 1));
         return (launch, Math.Max(0, one - launch));
     }

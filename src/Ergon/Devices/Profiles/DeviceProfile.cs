@@ -219,13 +219,15 @@ internal sealed record DeviceProfile
     {
         Coefficient Part(Coefficient c, double by) => c with { Value = c.Value * by, Origin = Origin.Derived, Source = string.Create(CultureInfo.InvariantCulture, $"{by:G3} of: {c.Source}") };
         var idle = Part(IdlePower, share);
+        // Cores that read as much as all of them draw more than their share, and are cooled as much.
+        var (most, own) = (MaxPower.Value + (ComputePower.Value * ((1 / share) - 1)), MaxPower.Value - IdlePower.Value + idle.Value);
         return this with
         {
             IdlePower = idle,
             LeakagePower = Part(LeakagePower, share),
-            MaxPower = MaxPower with { Value = MaxPower.Value - IdlePower.Value + idle.Value, Origin = Origin.Derived },
-            ThermalResistance = Part(ThermalResistance, 1 / share),
-            ThermalCapacitance = Part(ThermalCapacitance, share),
+            MaxPower = MaxPower with { Value = own, Origin = Origin.Derived },
+            ThermalResistance = Part(ThermalResistance, most / own),
+            ThermalCapacitance = Part(ThermalCapacitance, own / most),
         };
     }
 

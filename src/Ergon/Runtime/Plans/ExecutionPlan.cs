@@ -133,9 +133,9 @@ internal sealed record ExecutionPlan(string Model, string Fingerprint, int Layer
         // Pieces that no run of either phase cuts.
         for (int from = 0, end, count = Stage.Count(Layers); from < count; from = end)
         {
-            for (end = from + 1; end < count && decode[end] == decode[from] && prefill?[end] == prefill?[from];)
+            for (end = from + 1; end < count && decode[end].Name == decode[from].Name && prefill?[end].Name == prefill?[from].Name;)
                 end++;
-            if (prefill is null || prefill[from] == decode[from])
+            if (prefill is null || prefill[from].Name == decode[from].Name)
             {
                 placements.Add(decode[from].Place(new StageRange(from, end, Layers), null));
                 continue;

@@ -7,9 +7,9 @@ public sealed record PlanOptions
 {
     /// <summary>
     /// The devices that plans may use: <c>real</c> for all, or names separated by commas, of which the CPU divides into clusters,
-    /// such as <c>CPU:0-3,CPU:4-7,Vulkan0</c>. Default <c>real</c>.
+    /// such as <c>CPU:0-3,CPU:4-7,Vulkan0</c>. <see langword="null"/>: those of <see cref="File"/>, and all without one.
     /// </summary>
-    public string Devices { get; init; } = LocalDevice.Every;
+    public string? Devices { get; init; }
 
     /// <summary>A plan of <c>ergon plan --json</c> to begin with; <see langword="null"/> searches for one.</summary>
     public string? File { get; init; }
@@ -34,6 +34,9 @@ public sealed record PlanOptions
 
     /// <summary>Whether the plan may change while the model runs. Default true.</summary>
     public bool Replans { get; init; } = true;
+
+    /// <summary>Whether plans go by what devices really took. Default true.</summary>
+    public bool Learns { get; init; } = true;
 
     /// <summary>The share by which another plan must be better for the model to move to it, so that it does not go back and forth. Default 0.1; a device that is lost or too hot is left whatever that costs.</summary>
     public double LeastGain { get; init; } = 0.1;

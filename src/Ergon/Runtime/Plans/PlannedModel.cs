@@ -49,7 +49,7 @@ public sealed class PlannedModel : IDisposable
         (_context, CacheType, _moved) = (options.ContextLength, options.CacheType, time.GetTimestamp());
         Residuals = new Residuals(_outline, options.CacheType);
         _sequences = 1;
-        Current = plan.Plan ?? (plan.File is { } file ? ExecutionPlan.Read(file) : Chosen(Search(devices, plan.Objective, _sequences), devices));
+        Current = plan.Plan ?? Chosen(Search(devices, plan.Objective, _sequences), devices);
         foreach (var name in Current.Devices.Where(n => devices.All(d => d.Name != n)))
             throw new ErgonException($"The plan runs a part of the model on {name}, which is not among the devices {string.Join(", ", devices.Select(d => d.Name))}; name it in --devices, or make a plan without it.");
     }
@@ -81,7 +81,9 @@ public sealed class PlannedModel : IDisposable
         if (options.Device is not null)
             throw new ErgonException($"device is '{options.Device}', but the plan says what runs where; use either.");
         var description = Describe(path);
-        var devices = LocalDevice.Named(plan.Devices, options.Threads ?? ErgonModel.DefaultThreads(description), CalibrationStore.OfUser(), new SystemFiles());
+        plan = plan with { Plan = plan.Plan ?? (plan.File is { } file ? ExecutionPlan.Read(file) : null) };
+        var names = plan.Devices ?? (plan.Plan is { } own ? string.Join(',', own.Devices) : LocalDevice.Every);
+        var devices = LocalDevice.Named(names, options.Threads ?? ErgonModel.DefaultThreads(description), CalibrationStore.OfUser(), new SystemFiles());
         var planned = new PlannedModel(description, devices, options, plan);
         planned.Run(path, options, monitor, cancellation);
         return planned;
@@ -196,7 +198,7 @@ public sealed class PlannedModel : IDisposable
         (PlanProblem Problem, PlanOutcome Outcome) Of(int batch, int inFlight)
         {
             var workload = new Workload { Prompt = _options.Prompt, Tokens = _options.Tokens, Batch = batch, InFlight = inFlight, CacheType = CacheType, Context = _context is { } c && c >= _options.Prompt + _options.Tokens ? c : null };
-            var problem = new PlanProblem(_outline, [.. devices.Select(Residuals.Corrected)], workload, _options.Limits);
+            var problem = new PlanProblem(_outline, [.. devices.Select(d => _options.Learns ? Residuals.Corrected(d) : d.Profile)], workload, _options.Limits);
             return (problem, Planner.Plan(problem, objective, new SearchOptions { Budget = SearchBudget }));
         }
     }
