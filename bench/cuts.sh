@@ -14,6 +14,8 @@ elif [[ ! -f $model ]]; then
     ./ergon dev random-model "$model" --like qwen2.5-0.5b --type q4_0 --layers 12
 fi
 
+# ggml leaves out Vulkan devices that are processors unless they are asked for by number.
+export GGML_VK_VISIBLE_DEVICES=${GGML_VK_VISIBLE_DEVICES:-0}
 load=
 stop() { [[ -z $load ]] || kill "$load" 2>/dev/null || true; }
 trap stop EXIT
@@ -24,6 +26,8 @@ fi
 echo "clusters 0 and 1${load:+, of which a busy loop competes for 1}:"
 ./ergon dev cuts "$model" --devices CPU:0,CPU:1 --sequences 4 "$@"
 stop
+# ggml leaves out Vulkan devices that are processors unless they are asked for by number.
+export GGML_VK_VISIBLE_DEVICES=${GGML_VK_VISIBLE_DEVICES:-0}
 load=
 
 if ./ergon devices --json | grep -q '"name":"Vulkan0"'; then

@@ -21,7 +21,8 @@ internal sealed record PlanActual(double? JoulesPerToken, double SecondsPerToken
 /// <param name="Busy">The share of the time in which it computed.</param>
 /// <param name="ResidualFew">Times as long as predicted, in passes of a few rows; 1 where none was seen.</param>
 /// <param name="ResidualMany">Likewise of 32 rows or more.</param>
-internal sealed record ActualDevice(string Device, double Busy, double ResidualFew, double ResidualMany);
+/// <param name="Dispatch">Seconds for each graph beside its kernels, where that shows; else <see langword="null"/>.</param>
+internal sealed record ActualDevice(string Device, double Busy, double ResidualFew, double ResidualMany, double? Dispatch);
 
 /// <summary>A model run by plans on the devices of this machine, one after another.</summary>
 internal sealed class PlanTrial(PlannedModel planned, EnergyMonitor? monitor, Workload workload)
@@ -55,11 +56,11 @@ internal sealed class PlanTrial(PlannedModel planned, EnergyMonitor? monitor, Wo
         var receipt = request is null ? null : await monitor!.EndAsync(request, count * tokens);
         var devices = planned.Current.Devices.Select(name =>
         {
-            var (few, many) = planned.Residuals.Of(name);
+            var (few, many, dispatch) = planned.ResidualOf(name);
             double busy;
             lock (_gate)
                 busy = _busy.Where(b => planned.DeviceAt(b.Key) == name).Sum(b => b.Value);
-            return new ActualDevice(name, Receipts.Rounded(busy / elapsed)!.Value, Receipts.Rounded(few)!.Value, Receipts.Rounded(many)!.Value);
+            return new ActualDevice(name, Receipts.Rounded(busy / elapsed)!.Value, Receipts.Rounded(few)!.Value, Receipts.Rounded(many)!.Value, Receipts.Rounded(dispatch));
         });
         return new(Receipts.Rounded(receipt?.PerToken?.Value), Receipts.Rounded(elapsed / (count * tokens))!.Value, Receipts.Rounded(times.Average(t => t.TotalSeconds) / tokens)!.Value,
             Receipts.Rounded(receipt?.Power?.Value), receipt?.Source, [.. devices]);
@@ -92,7 +93,7 @@ internal sealed class PlanTrial(PlannedModel planned, EnergyMonitor? monitor, Wo
         Columns.Write(output, [["", "PREDICTED", "ACTUAL", "ERROR"], Row("J a token", 1, predicted.Score.Joules, actual.JoulesPerToken), Row("ms a token", 1e3, predicted.Score.Seconds, actual.SecondsPerToken),
             Row("ms of a request a token", 1e3, predicted.Latency.Value, actual.LatencyPerToken), .. actual.Devices.Select(d => Row($"{d.Device} busy, %", 100, predicted.Loads.First(l => l.Device == d.Device).Busy, d.Busy))]);
         foreach (var d in actual.Devices)
-            output.WriteLine(Text($"{d.Device} takes {d.ResidualFew:F2} times as long as its profile says with few rows, {d.ResidualMany:F2} with many"));
+            output.WriteLine(Text($"{d.Device} takes {d.ResidualFew:F2} times as long as its profile says with few rows, {d.ResidualMany:F2} with many{(d.Dispatch is { } once ? $", and {1e3 * once:F3} ms a graph" : "")}"));
         if (actual.EnergySource is { } source)
             output.WriteLine($"energy: {source}");
 

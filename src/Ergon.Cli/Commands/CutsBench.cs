@@ -53,7 +53,7 @@ internal static class CutsBench
             var next = ExecutionPlan.Of(problem, outcome.Chosen ?? throw new ErgonException(outcome.Reason), fingerprint);
             var repeats = seen.Exists(s => s.Runs.SequenceEqual(next.Runs));
             seen.Add(next);
-            await terminal.Out.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"choice {seen.Count}: {PlannedModel.Describe(next)}, {next.InFlight} in flight; predicted {1 / outcome.Chosen!.Score.Seconds:F1} t/s; {string.Join(", ", local.Select(d => $"{d.Name} takes {planned.Residuals.Of(d.Name).Few:F2} times its profile's time"))}"));
+            await terminal.Out.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"choice {seen.Count}: {PlannedModel.Describe(next)}, {next.InFlight} in flight; predicted {1 / outcome.Chosen!.Score.Seconds:F1} t/s; {string.Join(", ", local.Select(d => $"{d.Name} takes {planned.ResidualOf(d.Name).Few:F2} times its profile's time"))}"));
             if (repeats || seen.Count == MostCorrections)
                 break;
             await planned.MoveAsync(next, problem);

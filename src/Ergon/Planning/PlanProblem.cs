@@ -49,7 +49,11 @@ internal sealed class PlanProblem
         for (var from = 0; from < devices.Count; from++)
         {
             for (var to = 0; to < devices.Count; to++)
-                Links[(from * devices.Count) + to] = from == to ? default : DeviceLinks.Between(devices[from], devices[to]);
+            {
+                // Whatever comes from elsewhere is a graph of its own.
+                var link = DeviceLinks.Between(devices[from], devices[to]);
+                Links[(from * devices.Count) + to] = from == to ? default : link with { Latency = link.Latency + Dispatch(to) };
+            }
         }
     }
 
@@ -122,7 +126,9 @@ internal sealed class PlanProblem
     /// <summary>Seconds that a place takes on a device without launches, which a full memory slows down.</summary>
     public double Core(int place, int device, int level) => _core[(place * _variants) + _firstVariant[device] + level];
 
-    /// <summary>Seconds of its launches.</summary>
+    private double Dispatch(int device) => Profiles[device].Dispatch?.Value ?? 0;
+
+    /// <summary>Seconds of its launches, and of the graph that a pass begins with.</summary>
     public double Launch(int place, int device, int level) => _launch[(place * _variants) + _firstVariant[device] + level];
 
     /// <summary>Joules of its dynamic power, which depend on no slowdown: P_d t = P_c F/pi (f/f_max)(V/V_max)^2 + P_m Q/b.</summary>
@@ -163,6 +169,8 @@ internal sealed class PlanProblem
             {
                 int rows = sequences.Sum(s => s.Rows), outputs = sequences.Sum(s => s.Outputs);
                 var costs = PassCost.Of(Model, sequences, Workload.CacheType);
+                for (var variant = 0; variant < _variants; variant++)
+                    _launch[(phase * Units * _variants) + variant] += times * Dispatch(Array.FindLastIndex(_firstVariant, first => first <= variant));
                 for (var s = 0; s < costs.Length; s++)
                 {
                     var stage = costs[s].Stage;

@@ -247,7 +247,6 @@ internal sealed record DeviceProfile
             Bandwidth = By(Bandwidth, 1 / few),
             CoreBandwidth = CoreBandwidth is { } core ? By(core, 1 / few) : null,
             Launch = By(Launch, few),
-            Dispatch = Dispatch is { } dispatch ? By(dispatch, few) : null,
         };
     }
 

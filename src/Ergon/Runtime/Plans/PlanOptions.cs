@@ -17,6 +17,9 @@ public sealed record PlanOptions
     /// <summary>The same, in memory.</summary>
     internal ExecutionPlan? Plan { get; init; }
 
+    /// <summary>How long a search may take: it is to be over before anybody notices.</summary>
+    internal TimeSpan SearchBudget { get; init; } = TimeSpan.FromMilliseconds(200);
+
     /// <summary>What plans are best in. Default <see cref="PlanPolicy.Energy"/>.</summary>
     public PlanPolicy Objective { get; init; } = PlanPolicy.Energy;
 

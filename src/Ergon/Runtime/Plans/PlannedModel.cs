@@ -23,9 +23,6 @@ public sealed class PlannedModel : IDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
-    // The search is to be over before anybody notices.
-    private static readonly TimeSpan SearchBudget = TimeSpan.FromMilliseconds(200);
-
     private readonly ModelDescription _description;
     private readonly ModelOutline _outline;
     private readonly IReadOnlyList<LocalDevice> _devices;
@@ -199,7 +196,7 @@ public sealed class PlannedModel : IDisposable
         {
             var workload = new Workload { Prompt = _options.Prompt, Tokens = _options.Tokens, Batch = batch, InFlight = inFlight, CacheType = CacheType, Context = _context is { } c && c >= _options.Prompt + _options.Tokens ? c : null };
             var problem = new PlanProblem(_outline, [.. devices.Select(d => _options.Learns ? Residuals.Corrected(d) : d.Profile)], workload, _options.Limits);
-            return (problem, Planner.Plan(problem, objective, new SearchOptions { Budget = SearchBudget }));
+            return (problem, Planner.Plan(problem, objective, new SearchOptions { Budget = _options.SearchBudget }));
         }
     }
 
@@ -233,6 +230,9 @@ public sealed class PlannedModel : IDisposable
 
     /// <summary>The name of the device of a placement.</summary>
     internal string DeviceAt(int placement) => _placed[placement].Name;
+
+    /// <summary>What a device takes beyond its profile.</summary>
+    internal Residual ResidualOf(string device) => Residuals.Of(Device(device));
 
     private LocalDevice Device(string name) => _devices.First(d => d.Name == name);
 

@@ -7,10 +7,11 @@ using Ergon.Native;
 
 namespace Ergon.Runtime.Plans;
 
-/// <summary>A device's time as seen over its time as predicted.</summary>
-/// <param name="Few">For passes of a few rows, such as decoding; 1 where none was seen.</param>
-/// <param name="Many">For passes of 32 rows or more, such as prompts.</param>
-internal readonly record struct Residual(double Few, double Many);
+/// <summary>What a device takes as a function of what is predicted: factor x predicted, and once for each graph a constant.</summary>
+/// <param name="Few">The factor for passes of a few rows, such as decoding; 1 where none was seen.</param>
+/// <param name="Many">Likewise for 32 rows or more, such as prompts.</param>
+/// <param name="Dispatch">Seconds of a graph beside its kernels; <see langword="null"/>: as the profile says.</param>
+internal readonly record struct Residual(double Few, double Many, double? Dispatch = null);
 
 /// <summary>
 /// How much longer a model's devices take than their profiles say, learned from the passes that run: other programs, heat and
@@ -25,13 +26,34 @@ internal sealed class Residuals(ModelOutline outline, GgmlType cacheType)
     private const int Most = 64;
 
     // Numbers beyond these are a machine that stood still, or a clock.
-    private const double Least = 0.05, Largest = 20;
+    private const double Least = 0.05, Largest = 1000;
+
+    // What parts of the model a device had must differ by so much, of their mean, for a constant to show beside a factor.
+    private const double Spread = 0.2;
+
+    // Of predicted kernels x and what was seen y.
+    private readonly record struct Sums(double N, double X, double Y, double XX, double XY)
+    {
+        public Sums Add(double x, double y, double decay) => new((N * decay) + 1, (X * decay) + x, (Y * decay) + y, (XX * decay) + (x * x), (XY * decay) + (x * y));
+
+        // y = factor x + constant; without spread the constant is the one that is known.
+        public (double Factor, double? Constant) Fit(double known)
+        {
+            var (x, y, variance) = (X / N, Y / N, (XX / N) - (X / N * (X / N)));
+            if (variance < Spread * x * Spread * x)
+                return (Math.Clamp(y > known ? (y - known) / x : y / (x + known), Least, Largest), null);
+            var factor = ((XY / N) - (x * y)) / variance;
+            if (factor < Least)
+                return (Least, Math.Max(0, y - (Least * x)));
+            return y > factor * x ? (Math.Min(factor, Largest), y - (factor * x)) : (Math.Clamp(XY / XX, Least, Largest), 0);
+        }
+    }
 
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(10);
     private static readonly double Decay = Math.Pow(0.5, 1 / HalfLife);
 
     private readonly ConcurrentQueue<(PassReport Pass, IReadOnlyList<LocalDevice> Devices)> _seen = new();
-    private readonly Dictionary<(string Device, bool Many), (double Actual, double Predicted)> _sums = [];
+    private readonly Dictionary<(string Device, bool Many), Sums> _sums = [];
     private long _last;
 
     /// <summary>Takes a pass into account; cheap, so that the engine's thread may call it.</summary>
@@ -50,24 +72,29 @@ internal sealed class Residuals(ModelOutline outline, GgmlType cacheType)
     }
 
     /// <summary>What is known of a device.</summary>
-    public Residual Of(string device)
+    public Residual Of(LocalDevice device)
     {
         lock (_sums)
         {
             while (_seen.TryDequeue(out var seen))
                 Add(seen.Pass, seen.Devices);
-            return new(Ratio((device, false)), Ratio((device, true)));
+            var known = device.Profile.Dispatch?.Value ?? 0;
+            var (few, dispatch) = _sums.TryGetValue((device.Name, false), out var rows) ? rows.Fit(known) : (1, null);
+            var (many, ofMany) = _sums.TryGetValue((device.Name, true), out rows) ? rows.Fit(known) : (1, null);
+            return new(few, many, dispatch ?? ofMany);
         }
     }
 
     /// <summary>A device's profile with what was learned.</summary>
     public DeviceProfile Corrected(LocalDevice device)
     {
-        var (few, many) = Of(device.Name);
-        return few == 1 && many == 1 ? device.Profile : device.Profile.Slowed(few, many, "corrected by the time of passes here");
+        const string Why = "corrected by the time of passes here";
+        var (few, many, dispatch) = Of(device);
+        if (few == 1 && many == 1 && dispatch is null)
+            return device.Profile;
+        var slowed = device.Profile.Slowed(few, many, Why);
+        return slowed with { Dispatch = dispatch is { } seconds ? new Coefficient(seconds, Origin.Derived, Why) : device.Profile.Dispatch };
     }
-
-    private double Ratio((string, bool) key) => _sums.TryGetValue(key, out var sums) && sums.Predicted > 0 ? Math.Clamp(sums.Actual / sums.Predicted, Least, Largest) : 1;
 
     private void Add(PassReport pass, IReadOnlyList<LocalDevice> devices)
     {
@@ -80,10 +107,10 @@ internal sealed class Residuals(ModelOutline outline, GgmlType cacheType)
         foreach (var segment in segments)
         {
             var device = devices[segment.Placement];
-            var predicted = EnergyModel.PassTime(device.Profile, costs[segment.Stages.First..segment.Stages.End].Select(c => EnergyModel.Draw(device.Profile, c))).Value;
+            var kernels = costs[segment.Stages.First..segment.Stages.End].Sum(c => EnergyModel.Draw(device.Profile, c).Time.Value);
             var key = (device.Name, rows >= DeviceProfile.ManyRows);
-            var (a, p) = _sums.GetValueOrDefault(key);
-            _sums[key] = ((a * Decay) + segment.Elapsed.TotalSeconds, (p * Decay) + predicted);
+            if (kernels > 0)
+                _sums[key] = _sums.GetValueOrDefault(key).Add(kernels, segment.Elapsed.TotalSeconds, Decay);
         }
     }
 }
