@@ -25,6 +25,7 @@ internal static class DevCommand
         PoliciesCommand.Create(terminal),
         FirstToken.CreateVerb(terminal),
         PlanBench.CreateVerb(terminal),
+        Qeil.CreateVerb(terminal),
     };
 
     private static Verb CreateProbe(Terminal terminal)

@@ -42,12 +42,14 @@ internal sealed record PublishedModel(ModelShape Shape)
         new(new ModelShape("smollm2-1.7b", "llama", 24, 2048, 8192, 32, 32, 64, 49152, 8192, 1.3e5f)),
         new(new ModelShape("smollm3-3b", "smollm3", 36, 2048, 11008, 16, 4, 128, 128256, 65536, 5e6f)),
         new(new ModelShape("granite-3.1-2b", "granite", 40, 2048, 8192, 32, 8, 64, 49155, 131072, 5e6f)),
+        new(new ModelShape("granite-4.0-350m", "granite", 28, 1024, 2048, 16, 4, 64, 100352, 32768, 1e7f)),
         new(new ModelShape("phi-3-mini", "phi3", 32, 3072, 8192, 32, 32, 96, 32064, 4096, 1e4f) { TiedOutput = false }),
         new(new ModelShape("gemma-2-2b", "gemma2", 26, 2304, 9216, 8, 4, 256, 256000, 8192, 1e4f)) { Window = 4096, WindowPeriod = 2 },
         new(new ModelShape("gemma-2-9b", "gemma2", 42, 3584, 14336, 16, 8, 256, 256000, 8192, 1e4f)) { Window = 4096, WindowPeriod = 2 },
         new(new ModelShape("gemma-3-1b", "gemma3", 26, 1152, 6912, 4, 1, 256, 262144, 32768, 1e6f)) { Window = 512, WindowPeriod = 6 },
         new(new ModelShape("olmo2-1b", "olmo2", 16, 2048, 8192, 16, 16, 128, 100352, 4096, 5e5f) { TiedOutput = false }),
         new(new ModelShape("lfm2-1.2b", "lfm2", 16, 2048, 8192, 32, 8, 64, 65536, 128000, 1e6f)) { Convolutions = [0, 1, 3, 4, 6, 7, 9, 11, 13, 15], ConvolutionLength = 3 },
+        new(new ModelShape("lfm2-2.6b", "lfm2", 30, 2048, 10752, 32, 8, 64, 65536, 128000, 1e6f)) { Convolutions = [.. Enumerable.Range(0, 30).Except([2, 5, 9, 13, 17, 21, 24, 27])], ConvolutionLength = 3 },
     ];
 
     /// <summary>The model of that name.</summary>

@@ -21,12 +21,14 @@ internal sealed class ChainOptimum
     private readonly PlanProblem _problem;
     private readonly int _units, _devices;
     private readonly double[] _core, _launch, _dynamic; // [devices, units + 1], sums of the units before
-    private readonly double[] _seamTime, _seamEnergy; // [units, from, to]
+    private readonly double[] _seamTime, _seamEnergy; // [from, to, units]
     private readonly double[] _bytes; // [units + 1], sums of the units before
     private readonly double[] _most, _knee; // [devices], bytes of units that are allowed; and without slowing down
+    private readonly int[] _allowed, _below; // [devices, units + 1], first start of a run that memory allows, and that it does not slow down
+    private readonly double[]?[] _slowed; // [devices][units + 1, units], seconds that a run from a start to an end loses to a full memory
     private readonly double[] _power; // [devices], static and leaking
     private readonly double[] _runs; // [devices, units + 1], what the units before cost at the prices being solved for
-    private readonly double[] _seams; // [units, from, to], likewise
+    private readonly double[] _seams; // [from, to, units], likewise
     private double[] _best = []; // [set, last, units + 1]
     private ushort[] _from = [];
 
@@ -39,6 +41,7 @@ internal sealed class ChainOptimum
         (_seamTime, _seamEnergy) = (new double[_units * _devices * _devices], new double[_units * _devices * _devices]);
         (_bytes, _most, _knee, _power) = (new double[_units + 1], new double[_devices], new double[_devices], new double[_devices]);
         (_runs, _seams) = (new double[_core.Length], new double[_seamTime.Length]);
+        (_allowed, _below, _slowed) = (new int[_core.Length], new int[_core.Length], new double[_devices][]);
         var phases = phase is { } one ? [one] : Enumerable.Range(0, problem.Phases).ToArray();
         for (var unit = 0; unit < _units; unit++)
         {
@@ -53,8 +56,8 @@ internal sealed class ChainOptimum
             var (copies, bytes) = (phases.Sum(p => problem.SeamCount[(p * _units) + unit]), phases.Sum(p => problem.SeamBytes[(p * _units) + unit]));
             for (var pair = 0; pair < _devices * _devices; pair++)
             {
-                _seamTime[(unit * _devices * _devices) + pair] = (copies * problem.Links[pair].Latency) + (bytes * problem.Links[pair].PerByte);
-                _seamEnergy[(unit * _devices * _devices) + pair] = bytes * problem.Links[pair].Energy;
+                _seamTime[(pair * _units) + unit] = (copies * problem.Links[pair].Latency) + (bytes * problem.Links[pair].PerByte);
+                _seamEnergy[(pair * _units) + unit] = bytes * problem.Links[pair].Energy;
             }
         }
         for (var d = 0; d < _devices; d++)
@@ -66,6 +69,7 @@ internal sealed class ChainOptimum
             var heat = problem.Heat[d];
             var warm = heat.Steady(problem.Static[d] + (0.5 * _dynamic[whole] / (_core[whole] + _launch[whole])), problem.Limits.Ambient.Value) ?? heat.Limit;
             _power[d] = problem.Static[d] + heat.LeakageAt(warm);
+            FillMemory(d);
         }
     }
 
@@ -199,7 +203,7 @@ internal sealed class ChainOptimum
 
     private double SeamCost(int unit, int from, int to, double perJoule, double perSecond)
     {
-        var at = (((unit * _devices) + from) * _devices) + to;
+        var at = (((from * _devices) + to) * _units) + unit;
         return (perJoule * _seamEnergy[at]) + (perSecond * _seamTime[at]);
     }
 
@@ -264,7 +268,7 @@ internal sealed class ChainOptimum
             var (others, to) = (now & ~(1u << last), last);
             (end, now) = (begin, others);
             if (begin > 0)
-                last = Members(others).MinBy(l => _best[At(others, l) + begin] + _seams[(((begin * _devices) + l) * _devices) + to]);
+                last = Members(others).MinBy(l => _best[At(others, l) + begin] + _seams[(((l * _devices) + to) * _units) + begin]);
         }
         return Of(chain);
     }
@@ -295,46 +299,84 @@ internal sealed class ChainOptimum
                     entry[0] = 0;
                 foreach (var last in Members(others))
                 {
-                    var before = _best.AsSpan(At(others, last), width);
-                    for (int unit = 1, seam = (((_devices + last) * _devices) + d); unit < _units; unit++, seam += _devices * _devices)
-                        entry[unit] = Math.Min(entry[unit], before[unit] + _seams[seam]);
+                    var seams = _seams.AsSpan(((last * _devices) + d) * _units, _units);
+                    Lower(entry.AsSpan(1, _units - 1), _best.AsSpan(At(others, last) + 1, _units - 1), seams[1..]);
                 }
-                Extend(d, entry, _best.AsSpan(At(s, d), width), _from.AsSpan(At(s, d), width), perJoule, perSecond);
+                Extend(d, entry, _best.AsSpan(At(s, d), width), _from.AsSpan(At(s, d), width), perSecond);
             }
         }
     }
 
     // For each end the best start of a device's run: sums make a run's cost a difference, so below the knee it is the least
     // of (entry - sum) over a window of starts that memory allows, and the window only moves up. Above the knee each is tried.
-    private void Extend(int device, double[] entry, Span<double> best, Span<ushort> from, double perJoule, double perSecond)
+    private void Extend(int device, Span<double> entry, Span<double> best, Span<ushort> from, double perSecond)
     {
-        var runs = _runs.AsSpan(device * (_units + 1), _units + 1);
+        var row = device * (_units + 1);
+        var runs = _runs.AsSpan(row, _units + 1);
         Span<int> window = stackalloc int[_units + 1];
-        int head = 0, tail = 0, allowed = 0, below = 0;
+        int head = 0, tail = 0;
         for (var end = 1; end <= _units; end++)
         {
+            entry[end - 1] -= runs[end - 1];
             if (!double.IsInfinity(entry[end - 1]))
             {
-                while (tail > head && entry[window[tail - 1]] - runs[window[tail - 1]] >= entry[end - 1] - runs[end - 1])
+                while (tail > head && entry[window[tail - 1]] >= entry[end - 1])
                     tail--;
                 window[tail++] = end - 1;
             }
+            var (allowed, below) = (_allowed[row + end], _below[row + end]);
+            while (head < tail && window[head] < below)
+                head++;
+            var (least, at) = head < tail ? (entry[window[head]], window[head]) : (double.PositiveInfinity, 0);
+            if (allowed < below && Least(entry[allowed..below], _slowed[device].AsSpan((end * _units) + allowed, below - allowed), perSecond) is var (slow, start) && slow < least)
+                (least, at) = (slow, allowed + start);
+            (best[end], from[end]) = (least + runs[end], (ushort)at);
+        }
+    }
+
+    // Which starts a device's memory allows for each end, and what those above its knee lose.
+    private void FillMemory(int device)
+    {
+        var row = device * (_units + 1);
+        var slowed = _knee[device] < _most[device] ? _slowed[device] = new double[(_units + 1) * _units] : null;
+        for (int end = 1, allowed = 0, below = 0; end <= _units; end++)
+        {
             while (allowed < end && RunBytes(allowed, end) > _most[device])
                 allowed++;
             while (below < end && RunBytes(below, end) > _knee[device])
                 below++;
-            while (head < tail && window[head] < below)
-                head++;
-            if (head < tail)
-                (best[end], from[end]) = (entry[window[head]] - runs[window[head]] + runs[end], (ushort)window[head]);
-            for (var start = allowed; start < below; start++)
-            {
-                if (double.IsInfinity(entry[start]))
-                    continue;
-                var cost = entry[start] + RunCost(device, start, end, Slowdown(device, start, end), perJoule, perSecond);
-                if (cost < best[end])
-                    (best[end], from[end]) = (cost, (ushort)start);
-            }
+            (_allowed[row + end], _below[row + end]) = (allowed, Math.Max(allowed, below));
+            for (var start = allowed; slowed is not null && start < below; start++)
+                slowed[(end * _units) + start] = Run(_core, device, start, end) * (Slowdown(device, start, end) - 1);
         }
+    }
+
+    // into = min(into, a + b)
+    private static void Lower(Span<double> into, ReadOnlySpan<double> a, ReadOnlySpan<double> b)
+    {
+        var i = 0;
+        for (; i <= into.Length - Vector<double>.Count; i += Vector<double>.Count)
+            Vector.Min(new Vector<double>(into[i..]), new Vector<double>(a[i..]) + new Vector<double>(b[i..])).CopyTo(into[i..]);
+        for (; i < into.Length; i++)
+            into[i] = Math.Min(into[i], a[i] + b[i]);
+    }
+
+    // The least of a + b x factor, and where.
+    private static (double Value, int At) Least(ReadOnlySpan<double> a, ReadOnlySpan<double> b, double factor)
+    {
+        var (i, least, at) = (0, double.PositiveInfinity, 0);
+        var least4 = new Vector<double>(double.PositiveInfinity);
+        for (; i <= a.Length - Vector<double>.Count; i += Vector<double>.Count)
+            least4 = Vector.Min(least4, new Vector<double>(a[i..]) + (new Vector<double>(b[i..]) * factor));
+        for (; i < a.Length; i++)
+            least = Math.Min(least, a[i] + (b[i] * factor));
+        for (i = 0; i < Vector<double>.Count; i++)
+            least = Math.Min(least, least4[i]);
+        for (i = 0; i < a.Length && !double.IsInfinity(least); i++)
+        {
+            if (a[i] + (b[i] * factor) <= least)
+                return (least, i);
+        }
+        return (least, at);
     }
 }

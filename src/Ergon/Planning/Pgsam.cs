@@ -34,7 +34,7 @@ internal sealed record SearchResult(IReadOnlyList<(PlanScore Score, byte[] Genes
 /// </summary>
 internal sealed class Pgsam
 {
-    private const double Hot = 0.5, Cold = 1e-4;
+    private const double Hot = 0.5, Cold = 1e-5;
 
     // So many walks start from the archive: a chain that has wandered off comes back to where the front is thin.
     private const int Walks = 300;
@@ -105,7 +105,8 @@ internal sealed class Pgsam
             if (Accepts(next, known, Hot * Math.Pow(Cold / Hot, done)))
             {
                 _current = next;
-                _moves.Learn(added || known.Count == 0);
+                if (added)
+                    _moves.Learn();
             }
             else
             {

@@ -12,10 +12,16 @@ internal enum MoveKind
     /// <summary>A run of units to one device.</summary>
     MoveBlock,
 
-    /// <summary>All units of two devices exchanged, in one phase or in both.</summary>
+    /// <summary>All units of two devices exchanged, or all of one given to the other.</summary>
     SwapDevices,
 
-    /// <summary>A run of units as an archive's member has them, or as the other phase has them.</summary>
+    /// <summary>Two units' devices exchanged: loads hardly change.</summary>
+    Exchange,
+
+    /// <summary>A stretch of a plan in reverse, so that two runs of a device meet: a seam less, and loads hardly change.</summary>
+    Reverse,
+
+    /// <summary>A stretch of a plan as an archive's member has it, or as the other phase has it.</summary>
     Splice,
 
     /// <summary>One device to another clock level.</summary>
@@ -23,34 +29,51 @@ internal enum MoveKind
 }
 
 /// <summary>
-/// Proposes changes to a plan and takes them back. What was accepted before is proposed more often (momentum): an
-/// exponential average over kinds, devices and regions of the chain; a tenth of all proposals stays uniform.
+/// Proposes changes to a plan and takes them back. A proposal is one change or several, each to one phase or to both alike:
+/// a unit that computes in both has its weights in one place. What gained before is proposed more often (momentum): an
+/// exponential average over kinds, scopes, devices and regions of the chain; a tenth of all draws stays uniform.
 /// </summary>
 internal sealed class PlanMoves(PlanProblem problem, PlanState state, Random random)
 {
-    private const double Uniform = 0.1, Rate = 0.02;
+    private const double Uniform = 0.1, Rate = 0.005;
     private const int Regions = 16;
+
+    // After each change another one follows with this chance: some gains take two at once.
+    private const double Again = 1.0 / 3;
 
     private readonly double[] _kinds = Even(Enum.GetValues<MoveKind>().Length - (problem.Levels.All(l => l == 1) ? 1 : 0));
     private readonly double[] _devices = Even(problem.Devices);
     private readonly double[] _regions = Even(Math.Min(Regions, problem.Places));
+    private readonly double[] _scopes = Even(problem.Phases);
     private readonly List<(int Gene, byte Before)> _undo = [];
-    private MoveKind _kind;
-    private int _device, _region;
+    private readonly List<(double[] Average, int Index)> _drawn = [];
+    private bool _both;
 
     /// <summary>Changes the plan; <see langword="false"/> where the proposal changes nothing.</summary>
     public bool Propose(PlanArchive archive)
     {
         _undo.Clear();
-        _kind = (MoveKind)Draw(_kinds);
-        _device = Draw(_devices);
-        _region = Draw(_regions);
+        _drawn.Clear();
+        do
+        {
+            Change(archive);
+        }
+        while (random.NextDouble() < Again);
+        return _undo.Count > 0;
+    }
+
+    private void Change(PlanArchive archive)
+    {
+        var kind = (MoveKind)Draw(_kinds);
+        var device = Draw(_devices);
+        _both = Draw(_scopes) == 1;
         var places = problem.Places;
-        var place = Math.Min(places - 1, (int)((_region + random.NextDouble()) * places / _regions.Length));
-        switch (_kind)
+        var region = Draw(_regions);
+        var place = Math.Min(places - 1, (int)((region + random.NextDouble()) * places / _regions.Length));
+        switch (kind)
         {
             case MoveKind.Flip:
-                Put(place, _device);
+                Put(place, device);
                 break;
             case MoveKind.ShiftCut:
                 ShiftCut(place);
@@ -58,19 +81,27 @@ internal sealed class PlanMoves(PlanProblem problem, PlanState state, Random ran
             case MoveKind.MoveBlock:
                 var (from, end) = random.Next(3) == 0 ? Run(place) : Block(place);
                 for (var i = from; i < end; i++)
-                    Put(i, _device);
+                    Put(i, device);
                 break;
             case MoveKind.SwapDevices:
-                SwapDevices(random.Next(problem.Devices));
+                SwapDevices(place, device, random.Next(problem.Devices), random.Next(2) == 0);
+                break;
+            case MoveKind.Exchange:
+                var other = PhaseStart(place) + random.Next(problem.Units);
+                var (own, wanted) = (state.Genes[place], state.Genes[other]);
+                Put(place, wanted);
+                Put(other, own);
+                break;
+            case MoveKind.Reverse:
+                Reverse(place);
                 break;
             case MoveKind.Splice:
                 Splice(place, archive);
                 break;
             default:
-                Put(places + _device, random.Next(problem.Levels[_device]));
+                Put(places + device, random.Next(problem.Levels[device]));
                 break;
         }
-        return _undo.Count > 0;
     }
 
     /// <summary>Takes the last proposal back.</summary>
@@ -83,25 +114,29 @@ internal sealed class PlanMoves(PlanProblem problem, PlanState state, Random ran
     /// <summary>Nothing is left to take back: the plan was replaced.</summary>
     public void Forget() => _undo.Clear();
 
-    /// <summary>Tells what became of the last proposal: whether it was accepted and no plan known before is better.</summary>
-    public void Learn(bool gained)
+    /// <summary>Tells that the last proposal was accepted and gained a place in the archive.</summary>
+    public void Learn()
     {
-        if (!gained)
-            return;
-        Toward(_kinds, (int)_kind);
-        Toward(_devices, _device);
-        Toward(_regions, _region);
+        foreach (var (average, index) in _drawn)
+        {
+            // Less for what is proposed often: the average follows how often proposals of a kind gain, and not its own bias.
+            var proposed = ((1 - Uniform) * average[index]) + (Uniform / average.Length);
+            var step = Rate * Math.Min(1, 1 / (average.Length * proposed));
+            for (var i = 0; i < average.Length; i++)
+                average[i] += step * ((i == index ? 1 : 0) - average[i]);
+        }
     }
 
     private static double[] Even(int count) => [.. Enumerable.Repeat(1.0 / count, count)];
 
-    private static void Toward(double[] average, int index)
+    private int Draw(double[] average)
     {
-        for (var i = 0; i < average.Length; i++)
-            average[i] += Rate * ((i == index ? 1 : 0) - average[i]);
+        var index = Drawn(average);
+        _drawn.Add((average, index));
+        return index;
     }
 
-    private int Draw(double[] average)
+    private int Drawn(double[] average)
     {
         if (random.NextDouble() < Uniform)
             return random.Next(average.Length);
@@ -115,7 +150,15 @@ internal sealed class PlanMoves(PlanProblem problem, PlanState state, Random ran
         return average.Length - 1;
     }
 
+    // A device for a place, or for its unit in both phases.
     private void Put(int gene, int value)
+    {
+        Set(gene, value);
+        if (_both && gene < problem.Places)
+            Set(gene < problem.Units ? gene + problem.Units : gene - problem.Units, value);
+    }
+
+    private void Set(int gene, int value)
     {
         var before = state.Genes[gene];
         if (before == value)
@@ -167,33 +210,72 @@ internal sealed class PlanMoves(PlanProblem problem, PlanState state, Random ran
         }
     }
 
-    private void SwapDevices(int other)
+    // From a seam to the end of a run of the device before that seam: the two meet, and the seam is gone.
+    private void Reverse(int place)
     {
-        var start = problem.Phases == 1 ? 0 : random.Next(3) * problem.Units;
-        var (from, end) = start >= problem.Places || problem.Phases == 1 ? (0, problem.Places) : (start, start + problem.Units);
+        var (from, first) = (Run(place).From, PhaseStart(place));
+        if (from == first)
+            return;
+        var end = first + problem.Units;
+        var to = from + random.Next(end - from);
+        while (to < end && state.Genes[to] != state.Genes[from - 1])
+            to++;
+        if (to == end)
+            return;
+        var twin = first == 0 ? problem.Units : -problem.Units;
+        for (to = Run(to).End - 1; from < to; from++, to--)
+        {
+            Trade(from, to);
+            if (_both)
+                Trade(from + twin, to + twin);
+        }
+    }
+
+    private void Trade(int a, int b)
+    {
+        var device = state.Genes[a];
+        Set(a, state.Genes[b]);
+        Set(b, device);
+    }
+
+    private void SwapDevices(int place, int device, int other, bool exchange)
+    {
+        var (from, end) = _both ? (0, problem.Places) : (PhaseStart(place), PhaseStart(place) + problem.Units);
         for (var i = from; i < end; i++)
         {
-            if (state.Genes[i] == _device)
-                Put(i, other);
+            if (state.Genes[i] == device && exchange)
+                Set(i, other);
             else if (state.Genes[i] == other)
-                Put(i, _device);
+                Set(i, device);
         }
     }
 
     private void Splice(int place, PlanArchive archive)
     {
         var (from, end) = Block(place);
-        if (problem.Phases > 1 && random.Next(3) == 0)
+        if (problem.Phases > 1 && !_both && random.Next(3) == 0)
         {
             var offset = from < problem.Units ? problem.Units : -problem.Units;
             for (var i = from; i < end; i++)
-                Put(i, state.Genes[i + offset]);
+                Set(i, state.Genes[i + offset]);
             return;
         }
         if (archive.Members.Count == 0)
             return;
         var source = archive.Members[random.Next(archive.Members.Count)].Genes;
+        var far = random.Next(3) > 0;
+        if (far)
+        {
+            // Two points anywhere: whole phases and clocks go along.
+            var (a, b) = (random.Next(problem.Genes), random.Next(problem.Genes));
+            (from, end) = (Math.Min(a, b), Math.Max(a, b) + 1);
+        }
+        var twin = from < problem.Units ? problem.Units : -problem.Units;
         for (var i = from; i < end; i++)
-            Put(i, source[i]);
+        {
+            Set(i, source[i]);
+            if (_both && !far)
+                Set(i + twin, source[i + twin]);
+        }
     }
 }

@@ -26,19 +26,21 @@ internal readonly record struct PlanScore(double Joules, double Seconds, double 
     public bool Covers(in PlanScore other) => NotWorse(Joules, other.Joules) && NotWorse(Seconds, other.Seconds) && NotWorse(Underutilisation, other.Underutilisation);
 
     /// <summary>
-    /// The amount of domination of AMOSA (Bandyopadhyay et al., 2008): the product of the differences, each as a share of the
-    /// objective's range. Objectives in which the two tie are left out, because a factor of 0 would call every such pair equal.
+    /// The amount of domination: the geometric mean of the differences, each as a share of the objective's range. AMOSA
+    /// (Bandyopadhyay et al., 2008) takes their product, which at one temperature is strict where two plans differ in one
+    /// objective and lax where they differ in three. Objectives in which the two tie are left out, because a factor of 0
+    /// would call every such pair equal.
     /// </summary>
     public double Amount(in PlanScore other, ReadOnlySpan<double> ranges)
     {
-        var amount = 1.0;
+        var (amount, differing) = (1.0, 0);
         for (var i = 0; i < Count; i++)
         {
             var gap = Math.Abs(this[i] - other[i]);
             if (gap > Tolerance * Math.Abs(other[i]) && ranges[i] > 0)
-                amount *= Math.Min(1, gap / ranges[i]);
+                (amount, differing) = (amount * Math.Min(1, gap / ranges[i]), differing + 1);
         }
-        return amount;
+        return differing switch { 3 => Math.Cbrt(amount), 2 => Math.Sqrt(amount), _ => amount };
     }
 
     private static bool NotWorse(double a, double b) => a <= b + (Tolerance * Math.Abs(b));
