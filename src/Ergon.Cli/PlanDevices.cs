@@ -11,7 +11,7 @@ internal sealed record PlanDevices(IReadOnlyList<DeviceProfile> Profiles, IReadO
 {
     private const string Catalogue = "catalog:";
 
-    /// <summary>Whether any of them was not measured here.</summary>
+    /// <summary>Whether they are not here.</summary>
     public bool Simulated => Local is null;
 
     /// <summary>Profiles of names.</summary>

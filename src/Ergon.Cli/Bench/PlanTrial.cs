@@ -25,15 +25,16 @@ internal sealed record PlanActual(double? JoulesPerToken, double SecondsPerToken
 internal sealed record ActualDevice(string Device, double Busy, double ResidualFew, double ResidualMany, double? Dispatch);
 
 /// <summary>A model run by plans on the devices of this machine, one after another.</summary>
-internal sealed class PlanTrial(PlannedModel planned, EnergyMonitor? monitor, Workload workload)
+internal sealed class PlanTrial(PlannedModel planned, EnergyMonitor? monitor)
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<int, double> _busy = []; // by placement
 
     /// <summary>Runs the workload: all its sequences at once, each with a prompt of its own.</summary>
+    /// <param name="workload">Its sequences, passes in flight and prompts.</param>
     /// <param name="tokens">Of each answer.</param>
     /// <param name="cancellation">Stops it.</param>
-    public async Task<PlanActual> RunAsync(int tokens, CancellationToken cancellation)
+    public async Task<PlanActual> RunAsync(Workload workload, int tokens, CancellationToken cancellation)
     {
         var model = planned.Model;
         var count = workload.Batch * workload.InFlight;
@@ -46,7 +47,7 @@ internal sealed class PlanTrial(PlannedModel planned, EnergyMonitor? monitor, Wo
         TimeSpan[] times;
         try
         {
-            times = await Task.WhenAll(Enumerable.Range(0, count).Select(i => OneAsync(model, i, tokens, cancellation)));
+            times = await Task.WhenAll(Enumerable.Range(0, count).Select(i => OneAsync(model, workload.Prompt, i, tokens, cancellation)));
         }
         finally
         {
@@ -66,12 +67,12 @@ internal sealed class PlanTrial(PlannedModel planned, EnergyMonitor? monitor, Wo
             Receipts.Rounded(receipt?.Power?.Value), receipt?.Source, [.. devices]);
     }
 
-    private async Task<TimeSpan> OneAsync(ErgonModel model, int index, int tokens, CancellationToken cancellation)
+    private static async Task<TimeSpan> OneAsync(ErgonModel model, int rows, int index, int tokens, CancellationToken cancellation)
     {
         var began = Stopwatch.GetTimestamp();
         using var session = model.CreateSession();
         var random = new Random(index);
-        int[] prompt = [.. Enumerable.Range(0, Math.Max(1, workload.Prompt)).Select(_ => random.Next(model.Description.VocabularySize))];
+        int[] prompt = [.. Enumerable.Range(0, Math.Max(1, rows)).Select(_ => random.Next(model.Description.VocabularySize))];
         await foreach (var _ in session.GenerateAsync(prompt, new GenerationOptions { MaxTokens = tokens, IgnoreEndOfGeneration = true }, cancellation))
         {
         }

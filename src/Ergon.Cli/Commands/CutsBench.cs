@@ -68,8 +68,8 @@ internal static class CutsBench
                 cancellation.ThrowIfCancellationRequested();
                 // Another order in every round, so that what drifts falls on all.
                 var at = (i + (round * cuts.Count / rounds)) % cuts.Count;
-                await planned.Model.MoveAsync(cuts[at].Plan.Placements(file, name => local.First(d => d.Name == name)), cuts[at].Plan.HasPhases, cancellation: cancellation);
-                await planned.Model.KeepInFlightAsync(2);
+                await planned.Model.MoveAsync(new DeviceChange(cuts[at].Plan.Placements(file, name => local.First(d => d.Name == name)), cuts[at].Plan.HasPhases), cancellation: cancellation);
+                await planned.Model.KeepInFlightAsync(cuts[at].Plan.InFlight);
                 await PipelineBench.RateAsync(planned.Model, sequences, Math.Min(8, tokens), cancellation);
                 rates[at].Add(await PipelineBench.RateAsync(planned.Model, sequences, tokens, cancellation));
                 terminal.Status($"round {round + 1} of {rounds}, cut {i + 1} of {cuts.Count}", isLast: round == rounds - 1 && i == cuts.Count - 1);

@@ -65,16 +65,18 @@ internal static class PlanCommand
             var runs = parsed.GetValue(run);
             if (runs && (chosen.Local is null || file is null))
                 throw new ErgonException($"--run needs a model file and devices of this machine, but {(file is null ? $"'{name}' is a published shape" : $"--devices is '{parsed.GetValue(devices)}'")}; leave --run out, or use --devices real.");
-            var outcome = Planner.Plan(problem, policy, search);
+            PlanOutcome outcome;
+            if (chosen.Local is null)
+                outcome = Planner.Plan(problem, policy, search);
+            else
+                (problem, outcome) = Planner.PlanTogetherOrApart(problem, policy, ExecutionPlan.Runnable, search);
             if (outcome.Chosen is null)
                 throw new ErgonException($"{outcome.Reason.TrimEnd('.')}; raise that limit, name more devices, or take a smaller model.");
-            if (chosen.Local is not null)
-                outcome = outcome.As(ExecutionPlan.Runnable(problem, outcome.Chosen));
             var (isJson, actual) = (parsed.GetValue(json), (PlanActual?)null);
             if (!isJson)
                 Print(terminal.Out, problem, outcome, policy, chosen.Simulated);
             if (runs)
-                (problem, outcome, actual) = await RunAsync(terminal, file!, chosen.Local!, problem, outcome, policy, search, isJson, cancellation);
+                (problem, outcome, actual) = await RunAsync(terminal, file!, chosen.Local!, workload, problem, outcome, policy, search, isJson, cancellation);
             if (parsed.GetValue(svg) is { } picture)
                 WritePicture(picture, PlanPicture.Draw(problem, outcome, chosen.Simulated));
             if (isJson)
@@ -98,15 +100,15 @@ internal static class PlanCommand
     // Runs the plan, corrects the profiles by what devices took, and runs the next plan where that is a better one. The plan
     // that was fastest, or took least energy, when it ran is the one that is kept.
     private static async Task<(PlanProblem, PlanOutcome, PlanActual)> RunAsync(
-        Terminal terminal, ModelDescription file, IReadOnlyList<LocalDevice> devices, PlanProblem problem, PlanOutcome outcome, PlanPolicy policy, SearchOptions search, bool isJson, CancellationToken cancellation)
+        Terminal terminal, ModelDescription file, IReadOnlyList<LocalDevice> devices, Workload workload, PlanProblem problem, PlanOutcome outcome, PlanPolicy policy, SearchOptions search, bool isJson, CancellationToken cancellation)
     {
-        var w = problem.Workload;
+        var w = workload;
         using var monitor = EnergyMonitor.OfMachine();
         var first = ExecutionPlan.Of(problem, outcome.Chosen!, file.File.Fingerprint());
         var options = new ModelOptions { ContextLength = Math.Max(w.Cells, w.Prompt + w.Tokens + 1), MaxSequences = w.Batch * w.InFlight };
         using var planned = new PlannedModel(file, devices, options, new PlanOptions { Plan = first, Replans = false, Objective = policy, Limits = problem.Limits, Prompt = w.Prompt, Tokens = w.Tokens });
         planned.Run(file.File.Path, options, monitor, cancellation);
-        var trial = new PlanTrial(planned, monitor, w);
+        var trial = new PlanTrial(planned, monitor);
         (PlanProblem Problem, PlanOutcome Outcome, PlanActual Actual)? best = null;
         var tried = new List<ExecutionPlan>();
         while (true)
@@ -115,8 +117,8 @@ internal static class PlanCommand
             tried.Add(planned.Current);
             terminal.Status($"running plan {round + 1}: {PlannedModel.Describe(planned.Current)}", isLast: false);
             // Graphs, pages and clocks warm up first.
-            await trial.RunAsync(Math.Min(w.Tokens, 16), cancellation);
-            var actual = await trial.RunAsync(w.Tokens, cancellation);
+            await trial.RunAsync(problem.Workload, Math.Min(w.Tokens, 16), cancellation);
+            var actual = await trial.RunAsync(problem.Workload, w.Tokens, cancellation);
             terminal.Status("", isLast: true);
             if (!isJson)
             {
@@ -127,10 +129,9 @@ internal static class PlanCommand
             if (best is not { } b || Value(actual) < Value(b.Actual))
                 best = (problem, outcome, actual);
             problem = new PlanProblem(problem.Model, [.. devices.Select(planned.Residuals.Corrected)], w, problem.Limits, problem.Granularity);
-            outcome = Planner.Plan(problem, policy, search);
+            (problem, outcome) = Planner.PlanTogetherOrApart(problem, policy, ExecutionPlan.Runnable, search);
             if (outcome.Chosen is null)
                 break;
-            outcome = outcome.As(ExecutionPlan.Runnable(problem, outcome.Chosen));
             var next = ExecutionPlan.Of(problem, outcome.Chosen!, file.File.Fingerprint());
             if (tried.Count == MostRounds || tried.Exists(t => t.Runs.SequenceEqual(next.Runs)))
                 break;

@@ -67,10 +67,10 @@ internal sealed partial class Batcher : IDisposable
     public bool TiersArePhases { get; set; }
 
     /// <summary>
-    /// Asked, on the engine's thread, when a device failed: gives what the engine computes with from then on, all that was cached
-    /// being lost, or <see langword="null"/>, and then the generations fail. For the engine's thread alone.
+    /// Asked, on the engine's thread, when a device failed: gives others, with which generations go on after computing their tokens
+    /// again, or <see langword="null"/>, and then they fail. For the engine's thread alone.
     /// </summary>
-    public Func<Engine, Placement, Exception, Pipeline?>? DeviceLost { get; set; }
+    public Func<Placement, Exception, DeviceChange?>? DeviceLost { get; set; }
 
     /// <summary>Sequences that keep what they have even when the cache is full; for the engine's thread alone.</summary>
     public HashSet<int> Held { get; } = [];
@@ -84,22 +84,54 @@ internal sealed partial class Batcher : IDisposable
     });
 
     /// <summary>Changes the devices between two passes: generations and sessions go on with what they have.</summary>
+    /// <param name="from">What they must be now.</param>
+    /// <param name="to">What they are then.</param>
     /// <param name="change">Does it.</param>
-    /// <param name="tiersArePhases">For <see cref="TiersArePhases"/>.</param>
-    public Task ChangeDevicesAsync(Action<Engine> change, bool tiersArePhases) => InvokeAsync(engine =>
+    /// <param name="keeps">Whether a sequence takes its cache along, by positions to be computed again as a prompt and as single tokens; <see langword="null"/>: all do.</param>
+    /// <exception cref="ErgonException">They are others.</exception>
+    public Task ChangeDevicesAsync(IReadOnlyList<Placement> from, DeviceChange to, Action<Engine> change, Func<int, int, bool>? keeps) => InvokeAsync(any =>
     {
-        change((Engine)engine);
-        Adopt(tiersArePhases);
+        var engine = (Engine)any;
+        if (engine.Placements != from)
+            throw new ErgonException("The model's devices changed while it was loaded on others; look again whether these are still wanted.");
+        if (keeps is not null)
+            Drop(engine.Cells, keeps);
+        try
+        {
+            change(engine);
+        }
+        finally
+        {
+            StartOverLost();
+        }
+        Adopt(to);
         return true;
     });
 
-    // The devices are others than before.
-    private void Adopt(bool tiersArePhases)
+    // Those that are being saved or restored, and those that share what they have, keep it in any case.
+    private void Drop(KvCache cells, Func<int, int, bool> keeps)
     {
-        TiersArePhases = tiersArePhases;
-        _choice = new GroupChoice(_engine.Depth, _engine.Cells.MaxSequences);
+        for (var sequence = 0; sequence < cells.MaxSequences; sequence++)
+        {
+            if (!cells.IsOpen(sequence) || Held.Contains(sequence) || cells.Length(sequence) is not (> 0 and var length) || !cells.Full.IsOwn(cells.Full.Cells(sequence)[0]))
+                continue;
+            var prompt = Math.Min(length, _running.Concat(_waiting).FirstOrDefault(g => g.Sequence == sequence)?.PromptLength ?? length);
+            if (!keeps(prompt, length - prompt))
+                cells.Truncate(sequence, 0);
+        }
+    }
+
+    private void StartOverLost()
+    {
         foreach (var generation in _running.Concat(_waiting).Where(g => !g.Ended && g.Next > _engine.Cells.Length(g.Sequence)))
             generation.StartOver();
+    }
+
+    private void Adopt(DeviceChange to)
+    {
+        TiersArePhases = to.TiersArePhases;
+        _choice = new GroupChoice(_engine.Depth, _engine.Cells.MaxSequences);
+        to.Adopted?.Invoke();
     }
 
     /// <summary>Runs <paramref name="action"/> between two passes unless the engine is gone, and does not wait.</summary>
@@ -254,8 +286,7 @@ internal sealed partial class Batcher : IDisposable
             return;
         _discarded = false;
         // What an engine forgot of the others too is computed again.
-        foreach (var generation in _running.Concat(_waiting).Where(g => !g.Ended && g.Next > _engine.Cells.Length(g.Sequence)))
-            generation.StartOver();
+        StartOverLost();
     }
 
     // After a device failed, with others. Nobody has advanced by a pass that failed, so all is computed again; one that was
@@ -264,10 +295,14 @@ internal sealed partial class Batcher : IDisposable
     {
         if (DeviceLost is null || _engine is not Engine { Lost: { } lost } engine)
             return false;
+        var others = new List<Generation>();
         while (_inFlight.TryDequeue(out var other))
         {
             foreach (var (generation, _, _) in other.Parts)
+            {
                 generation.Land();
+                others.Add(generation);
+            }
             try
             {
                 engine.Complete();
@@ -279,22 +314,24 @@ internal sealed partial class Batcher : IDisposable
             }
             Recycle(other);
         }
-        Pipeline? next;
         try
         {
-            next = DeviceLost(engine, lost, error);
+            if (DeviceLost(lost, error) is { } next)
+            {
+                engine.Abandon(next.Placements);
+                StartOverLost();
+                Adopt(next);
+                return true;
+            }
         }
 #pragma warning disable CA1031 // those who wait get the first error, which is the cause
         catch (Exception)
 #pragma warning restore CA1031
         {
-            return false;
         }
-        if (next is null)
-            return false;
-        engine.Abandon(next);
-        Adopt(next.Placements.Any(p => p.Tier is not null));
-        return true;
+        foreach (var generation in others)
+            generation.Fail(error);
+        return false;
     }
 
     // What passes of these groups take, while all decode: then a generation has one row in a pass.
@@ -422,9 +459,9 @@ internal sealed partial class Batcher : IDisposable
     private int Take(Generation generation, int rows, Taken taken, ref int count)
     {
         var isPrompt = generation.IsPrefilling;
-        if (TiersArePhases)
-            MoveToPhase(generation);
         var tokens = generation.NextChunk(rows);
+        if (TiersArePhases && !TryMoveToPhase(generation))
+            return 0;
         for (var i = 0; i < tokens.Length; i++)
             _rows[count++] = new PassRow(generation.Sequence, tokens[i], WantsLogits: i == generation.Left - 1);
         generation.EnterPass();
@@ -433,13 +470,24 @@ internal sealed partial class Batcher : IDisposable
     }
 
     // What follows on a long cache may not be worth moving that cache: then it is computed where the sequence decodes.
-    private void MoveToPhase(Generation generation)
+    private bool TryMoveToPhase(Generation generation)
     {
         var engine = (Engine)_engine;
         var (now, sequence) = (engine.Cells.Full.Tier(generation.Sequence), generation.Sequence);
         var phase = !generation.IsPrefilling ? 1 : engine.Cells.Length(sequence) == 0 ? 0 : now == 1 && generation.Left >= Math.Max(LeastToMove, generation.Next / RowsPerCell) ? 0 : now;
-        if (phase != now)
-            engine.MoveTo(sequence, phase);
+        try
+        {
+            if (phase != now)
+                engine.MoveTo(sequence, phase);
+            return true;
+        }
+#pragma warning disable CA1031 // its reader gets it
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            generation.Fail(e);
+            return false;
+        }
     }
 
     /// <summary>Ends all generations and frees the engine.</summary>

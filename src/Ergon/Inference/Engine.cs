@@ -25,6 +25,7 @@ internal sealed class Engine : IEngine
     private Pipeline _pipeline;
     private SegmentReport[] _reports;
     private int _reported;
+    private bool _isClosed; // no segments could be loaded in place of those that were freed
 
     /// <param name="model">The model.</param>
     /// <param name="placements">Devices for all its stages, in order.</param>
@@ -60,7 +61,7 @@ internal sealed class Engine : IEngine
     /// <summary>What runs on which device.</summary>
     public IReadOnlyList<Placement> Placements => _pipeline.Placements;
 
-    /// <summary>The first device that failed since <see cref="Switch(Pipeline)"/>; <see langword="null"/>: none has.</summary>
+    /// <summary>The first device that failed since the last change; <see langword="null"/>: none has.</summary>
     public Placement? Lost => _pipeline.Lost;
 
     /// <summary>Told of each segment before it computes, on its device's thread; what it throws is a failure of the device. For tests.</summary>
@@ -87,6 +88,8 @@ internal sealed class Engine : IEngine
     /// <inheritdoc/>
     public bool TryBegin(scoped ReadOnlySpan<PassRow> rows)
     {
+        if (_isClosed)
+            throw new ErgonException("The model's devices were given up, and it could not be loaded on others; load it anew.");
         if (_inFlight.Count == Depth)
             throw new InvalidOperationException($"{Depth} passes are in flight, as many as there can be; complete one first.");
         _check.Validate(rows);
@@ -220,14 +223,14 @@ internal sealed class Engine : IEngine
     /// <param name="placements">As for the constructor.</param>
     /// <param name="progress">Told the share loaded, 0 to 1.</param>
     /// <param name="cancellation">Stops loading.</param>
-    /// <returns>For <see cref="Switch(Pipeline)"/>, or to be disposed.</returns>
+    /// <returns>For <see cref="Switch"/>, or to be disposed.</returns>
     /// <exception cref="NativeException">A device failed or has not enough memory.</exception>
     public Pipeline Prepare(IReadOnlyList<Placement> placements, IProgress<double>? progress = null, CancellationToken cancellation = default) =>
         Placement.WhyNoCover(placements, Model.LayerCount) is { } reason ? throw new ArgumentException(reason, nameof(placements))
         : new Pipeline(Model, placements, Cells.Shape, _cacheType, progress, cancellation);
 
     /// <summary>Computes with other segments from now on, with what sequences have in the cache; nothing is in flight. The former ones are freed.</summary>
-    /// <param name="next">From <see cref="Prepare"/>; the engine's from now on.</param>
+    /// <param name="next">From <see cref="Prepare"/>; the engine's from now on, unless this throws: then all is as before.</param>
     public void Switch(Pipeline next)
     {
         var stash = Stash();
@@ -243,31 +246,27 @@ internal sealed class Engine : IEngine
         if (Placement.WhyNoCover(placements, Model.LayerCount) is { } reason)
             throw new ArgumentException(reason, nameof(placements));
         var (stash, before) = (Stash(), Placements);
-        _pipeline.Dispose();
         try
         {
-            Use(Prepare(placements));
+            UseInstead(placements);
         }
         catch
         {
-            Use(Prepare(before));
+            UseInstead(before);
             Restore(stash);
             throw;
         }
         Restore(stash);
     }
 
-    /// <summary>Computes with other segments, because a device failed: what was cached is lost, and every sequence is empty.</summary>
-    /// <param name="next">As for <see cref="Switch(Pipeline)"/>.</param>
-    public void Abandon(Pipeline next)
+    /// <summary>Computes with other devices, because one failed: what was cached is lost, and every sequence is empty. The former segments are freed first.</summary>
+    /// <param name="placements">As for <see cref="Prepare"/>.</param>
+    /// <exception cref="NativeException">A device failed or has not enough memory; every pass fails from then on.</exception>
+    public void Abandon(IReadOnlyList<Placement> placements)
     {
         _pipeline.Settle();
-        for (var sequence = 0; sequence < Cells.MaxSequences; sequence++)
-        {
-            if (Cells.IsOpen(sequence))
-                Cells.Truncate(sequence, 0);
-        }
-        Use(next);
+        ForgetAll();
+        UseInstead(placements);
         SettleTiers();
     }
 
@@ -281,9 +280,25 @@ internal sealed class Engine : IEngine
 
     private void Restore(CellStash stash)
     {
-        var tiers = Tiers;
-        stash.WriteTo(tier => CellTensors(Math.Min(tier, tiers - 1)));
+        try
+        {
+            stash.WriteTo(tier => CellTensors(Math.Min(tier, Tiers - 1)));
+        }
+        catch (NativeException)
+        {
+            // What is not there is computed again; what ails the device shows in the next pass.
+            ForgetAll();
+        }
         SettleTiers();
+    }
+
+    private void ForgetAll()
+    {
+        for (var sequence = 0; sequence < Cells.MaxSequences; sequence++)
+        {
+            if (Cells.IsOpen(sequence))
+                Cells.Truncate(sequence, 0);
+        }
     }
 
     private int Tiers => 1 + Math.Max(0, Placements.Max(p => p.Tier) ?? 0);
@@ -294,12 +309,19 @@ internal sealed class Engine : IEngine
             Cells.Full.SetTier(sequence, Math.Min(Cells.Full.Tier(sequence), Tiers - 1));
     }
 
+    private void UseInstead(IReadOnlyList<Placement> placements)
+    {
+        _isClosed = true;
+        _pipeline.Dispose();
+        Use(Prepare(placements));
+    }
+
     private void Use(Pipeline next)
     {
         // One that was freed already does nothing more.
         _pipeline.Dispose();
         _cacheTensors.Clear();
-        (_pipeline, _reports, _reported) = (next, new SegmentReport[next.Placements.Count], 0);
+        (_pipeline, _reports, _reported, _isClosed) = (next, new SegmentReport[next.Placements.Count], 0, false);
     }
 
     // What is kept of each position, in the model's order, and where.
@@ -333,7 +355,7 @@ internal sealed class Engine : IEngine
         var rowBytes = (int)from.Tensor.Nb(1);
         var count = rows.Length / rowBytes;
         if (first + count > Cells.Length(sequence))
-            throw new ErgonException("What the session had computed was lost while it was read, because a device failed; ask again.");
+            throw CacheIsLost();
         for (int i = 0, run; i < count; i += run)
         {
             run = Neighbours(from.Kind, sequence, first + i, count - i);
@@ -347,6 +369,8 @@ internal sealed class Engine : IEngine
         _pipeline.Settle();
         var rowBytes = (int)to.Tensor.Nb(1);
         var count = rows.Length / rowBytes;
+        if (first + count > Cells.Length(sequence))
+            throw CacheIsLost();
         for (int i = 0, run; i < count; i += run)
         {
             run = Neighbours(to.Kind, sequence, first + i, count - i);
@@ -357,6 +381,8 @@ internal sealed class Engine : IEngine
         }
         return count;
     }
+
+    private static ErgonException CacheIsLost() => new("What the session has in the cache was lost while it was saved or restored, because the model's devices changed; ask again.");
 
     // Positions whose cells follow each other, at most so many: they are copied together.
     private int Neighbours(CacheKind kind, int sequence, int position, int most) =>

@@ -20,7 +20,7 @@ namespace Ergon.Inference;
 /// </code></example>
 public sealed partial class ErgonModel : IPassSource, IDisposable
 {
-    private const int DefaultContext = 8192, LeastContext = 256;
+    internal const int DefaultContext = 8192, LeastContext = 256;
 
     private const long WeightBytesPerThread = 32 << 20;
 
@@ -206,66 +206,67 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
     internal IReadOnlyList<Placement> Placements { get; private set; }
 
     /// <summary>
-    /// Asked when a device failed, on the engine's thread: gives placements on others, with which generations and sessions go on
-    /// after computing their tokens again, or <see langword="null"/>, and then the generations fail.
+    /// Asked when a device failed, on the engine's thread: gives others, with which generations and sessions go on after computing
+    /// their tokens again, or <see langword="null"/>, and then the generations fail.
     /// </summary>
-    internal void OnDeviceLost(Func<Placement, Exception, IReadOnlyList<Placement>?> choose) => _batcher.TryPost(_ => _batcher.DeviceLost = (engine, lost, error) =>
+    internal void OnDeviceLost(Func<Placement, Exception, DeviceChange?> choose) => _batcher.TryPost(_ => _batcher.DeviceLost = (lost, error) =>
     {
         if (choose(lost, error) is not { } next)
             return null;
-        Placement.Require(next, Description);
-        var pipeline = engine.Prepare(next);
-        Placements = next;
-        return pipeline;
+        Placement.Require(next.Placements, Description);
+        return Noted(next);
     });
 
     /// <summary>
-    /// Goes on with other placements: sessions and running generations keep what they have computed, and no token changes where
+    /// Goes on with other devices: sessions and running generations keep what they have computed, and no token changes where
     /// devices round alike. The model is loaded beside the running one where memory holds both, which costs those who wait no more
     /// than the copy of the cache; else between two passes.
     /// </summary>
-    /// <param name="placements">For all stages.</param>
-    /// <param name="tiersArePhases">As <see cref="ModelOptions.TiersArePhases"/>.</param>
-    /// <param name="keeps">Whether a sequence of so many positions takes its cache along; otherwise its tokens are computed again. <see langword="null"/>: all do.</param>
+    /// <param name="to">The devices.</param>
+    /// <param name="keeps">Whether a sequence takes its cache along, by positions of a prompt and of generated tokens that would be computed again; <see langword="null"/>: all do.</param>
     /// <param name="cancellation">Stops loading; all is as before then.</param>
     /// <returns>For how long no pass could run.</returns>
-    /// <exception cref="ErgonException">They do not fit the model, or a device failed or has not enough memory; all is as before.</exception>
-    internal async Task<TimeSpan> MoveAsync(IReadOnlyList<Placement> placements, bool tiersArePhases = false, Func<int, bool>? keeps = null, CancellationToken cancellation = default)
+    /// <exception cref="ErgonException">They do not fit the model, a device failed or has not enough memory, or the devices changed meanwhile; all is as before.</exception>
+    internal async Task<TimeSpan> MoveAsync(DeviceChange to, Func<int, int, bool>? keeps = null, CancellationToken cancellation = default)
     {
-        Placement.Require(placements, Description);
+        Placement.Require(to.Placements, Description);
         // Each device holds its weights and its cache a second time for a moment.
-        var fits = placements.GroupBy(p => p.Device.Name).All(device =>
+        var fits = to.Placements.GroupBy(p => p.Device.Name).All(device =>
         {
             var cache = KvCacheShape.For((ModelDescription)Description, Cells, MaxSequences).Bytes((ModelDescription)Description, CacheType) * device.Sum(p => p.Stages.AttentionShare);
             return DeviceInfo.FreeBytes(device.First().Device) is not (> 0 and var free) || device.Sum(p => WeightBytes(Description, p.Stages)) + cache + IntermediateBytes(Description) < free * 0.9;
         });
-        var next = fits ? await Task.Run(async () => (await InvokeAsync(engine => (Engine)engine).ConfigureAwait(false)).Prepare(placements, cancellation: cancellation), cancellation).ConfigureAwait(false) : null;
+        var (engine, before) = await InvokeAsync(engine => ((Engine)engine, ((Engine)engine).Placements)).ConfigureAwait(false);
+        var next = fits ? await Task.Run(() => engine.Prepare(to.Placements, cancellation: cancellation), cancellation).ConfigureAwait(false) : null;
         var paused = TimeSpan.Zero;
         try
         {
-            await _batcher.ChangeDevicesAsync(engine =>
+            await _batcher.ChangeDevicesAsync(before, Noted(to), engine =>
             {
                 var began = System.Diagnostics.Stopwatch.GetTimestamp();
-                for (var sequence = 0; sequence < engine.Cells.MaxSequences && keeps is not null; sequence++)
-                {
-                    if (engine.Cells.IsOpen(sequence) && engine.Cells.Length(sequence) is > 0 and var length && !keeps(length))
-                        engine.Cells.Truncate(sequence, 0);
-                }
                 if (next is not null)
                     engine.Switch(next);
                 else
-                    engine.Exchange(placements);
-                Placements = placements;
+                    engine.Exchange(to.Placements);
+                next = null;
                 paused = System.Diagnostics.Stopwatch.GetElapsedTime(began);
-            }, tiersArePhases).ConfigureAwait(false);
+            }, keeps).ConfigureAwait(false);
         }
-        catch (ObjectDisposedException)
+        finally
         {
             next?.Dispose();
-            throw;
         }
         return paused;
     }
+
+    private DeviceChange Noted(DeviceChange change) => change with
+    {
+        Adopted = () =>
+        {
+            Placements = change.Placements;
+            change.Adopted?.Invoke();
+        },
+    };
 
     /// <summary>Told of each pass, on the engine's thread.</summary>
     internal event Action<PassReport>? PassCompleted

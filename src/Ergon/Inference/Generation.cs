@@ -83,6 +83,9 @@ internal sealed class Generation : IDisposable
     /// <summary>Of those <see cref="Left"/>, tokens that have no position yet: not in a pass in flight either.</summary>
     public int LeftToBegin => Left - _rowsInFlight;
 
+    /// <summary>Tokens of the prompt.</summary>
+    public int PromptLength => _promptLength;
+
     /// <summary>Whether the prompt is not computed yet; otherwise a pass takes one row.</summary>
     public bool IsPrefilling => Next < _promptLength;
 

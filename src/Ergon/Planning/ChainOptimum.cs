@@ -56,7 +56,7 @@ internal sealed class ChainOptimum
             var (copies, bytes) = (phases.Sum(p => problem.SeamCount[(p * _units) + unit]), phases.Sum(p => problem.SeamBytes[(p * _units) + unit]));
             for (var pair = 0; pair < _devices * _devices; pair++)
             {
-                _seamTime[(pair * _units) + unit] = (copies * problem.Links[pair].Latency) + (bytes * problem.Links[pair].PerByte);
+                _seamTime[(pair * _units) + unit] = (copies * problem.Links[pair].Seam) + (bytes * problem.Links[pair].PerByte);
                 _seamEnergy[(pair * _units) + unit] = bytes * problem.Links[pair].Energy;
             }
         }

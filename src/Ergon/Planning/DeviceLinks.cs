@@ -7,7 +7,11 @@ namespace Ergon.Planning;
 /// <param name="PerByte">Seconds a byte.</param>
 /// <param name="Energy">Joules a byte, both ends together.</param>
 /// <param name="Source">Where the numbers come from.</param>
-internal readonly record struct DeviceLink(double Latency, double PerByte, double Energy, string Source);
+internal readonly record struct DeviceLink(double Latency, double PerByte, double Energy, string Source)
+{
+    /// <summary>Seconds before what comes computes: the latency, and the graph that begins with it.</summary>
+    public double Seam { get; init; } = Latency;
+}
 
 /// <summary>The way between two devices: a profile's own link, or a documented default for devices of one machine.</summary>
 internal static class DeviceLinks

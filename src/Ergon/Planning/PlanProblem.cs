@@ -52,7 +52,7 @@ internal sealed class PlanProblem
             {
                 // Whatever comes from elsewhere is a graph of its own.
                 var link = DeviceLinks.Between(devices[from], devices[to]);
-                Links[(from * devices.Count) + to] = from == to ? default : link with { Latency = link.Latency + Dispatch(to) };
+                Links[(from * devices.Count) + to] = from == to ? default : link with { Seam = link.Latency + Dispatch(to) };
             }
         }
     }

@@ -260,7 +260,7 @@ internal sealed class PlanState
             return;
         var link = _problem.Links[(_genes[place - 1] * _devices) + _genes[place]];
         var phase = place / _units;
-        _seam[(phase * _devices) + _genes[place]] += sign * ((_problem.SeamCount[place] * link.Latency) + (_problem.SeamBytes[place] * link.PerByte));
+        _seam[(phase * _devices) + _genes[place]] += sign * ((_problem.SeamCount[place] * link.Seam) + (_problem.SeamBytes[place] * link.PerByte));
         _seamEnergy[phase] += sign * _problem.SeamBytes[place] * link.Energy;
     }
 

@@ -14,9 +14,6 @@ internal sealed record PlanOutcome
 
     /// <summary>Plans looked at.</summary>
     public required int Evaluations { get; init; }
-
-    /// <summary>The same with another form of the chosen plan.</summary>
-    public PlanOutcome As(PlanEvaluation chosen) => this with { Chosen = chosen, Front = [.. Front.Select(p => p == Chosen ? chosen : p)] };
 }
 
 /// <summary>Finds plans and chooses one.</summary>
@@ -38,15 +35,36 @@ internal static class Planner
         var state = new PlanState(problem);
         if (result.Nearest is { } nearest)
             return new() { Front = [], Chosen = null, Reason = $"No plan was found that keeps the limits; the nearest one passes {Evaluate(nearest).Binding}.", Evaluations = result.Evaluations };
-        var chosen = Choose([.. result.Front.Select(f => f.Score)], policy);
-        var front = result.Front.Select(f => Evaluate(f.Genes)).ToArray();
-        return new() { Front = front, Chosen = front[chosen], Reason = Why(front, chosen, policy), Evaluations = result.Evaluations };
+        return Of([.. result.Front.Select(f => Evaluate(f.Genes))], policy, result.Evaluations);
 
         PlanEvaluation Evaluate(byte[] genes)
         {
             state.Load(genes);
             return state.Evaluate();
         }
+    }
+
+    /// <summary>The outcome of a search that found these plans, at least one.</summary>
+    public static PlanOutcome Of(PlanEvaluation[] front, PlanPolicy policy, int evaluations)
+    {
+        var chosen = Choose([.. front.Select(p => p.Score)], policy);
+        return new() { Front = front, Chosen = front[chosen], Reason = Why(front, chosen, policy), Evaluations = evaluations };
+    }
+
+    /// <summary>Plans for devices that run several passes at a time, or one with all sequences: whichever is better, as the engine can run it.</summary>
+    /// <param name="problem">A problem with <see cref="Workload.InFlight"/> passes.</param>
+    /// <param name="policy">What counts.</param>
+    /// <param name="runnable">Makes plans ones that can be run.</param>
+    /// <param name="options">Of each search.</param>
+    public static (PlanProblem Problem, PlanOutcome Outcome) PlanTogetherOrApart(PlanProblem problem, PlanPolicy policy, Func<PlanProblem, PlanOutcome, PlanPolicy, PlanOutcome> runnable, SearchOptions? options = null)
+    {
+        var apart = runnable(problem, Plan(problem, policy, options), policy);
+        if (problem.Workload.InFlight == 1)
+            return (problem, apart);
+        var w = problem.Workload;
+        var whole = new PlanProblem(problem.Model, problem.Profiles, w with { Batch = w.Batch * w.InFlight, InFlight = 1 }, problem.Limits, problem.Granularity);
+        var together = runnable(whole, Plan(whole, policy, options), policy);
+        return apart.Chosen is { } a && (together.Chosen is not { } t || Value(a.Score, policy) < Value(t.Score, policy)) ? (problem, apart) : (whole, together);
     }
 
     /// <summary>The index of the policy's plan.</summary>

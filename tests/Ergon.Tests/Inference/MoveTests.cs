@@ -39,7 +39,7 @@ public sealed class MoveTests : IDisposable
             // In the middle of prompts at first, of answers later.
             for (var i = 0; i < 9; i++)
                 Assert.True(await passed.WaitAsync(TimeSpan.FromSeconds(20)));
-            await model.MoveAsync(plan);
+            await model.MoveAsync(new DeviceChange(plan));
             Assert.Equal(plan, model.Placements);
         }
         Assert.Contains(running, task => !task.IsCompleted);
@@ -131,7 +131,7 @@ public sealed class MoveTests : IDisposable
         {
             Assert.Contains("gone", error.Message, StringComparison.Ordinal);
             lost.Add(placement);
-            return [Whole(described) with { Cpus = [0] }];
+            return new DeviceChange([Whole(described) with { Cpus = [0] }]);
         });
         var segments = 0;
         await model.InvokeAsync(engine => ((Engine)engine).SegmentBegins = stages =>
@@ -191,7 +191,7 @@ public sealed class MoveTests : IDisposable
         Assert.Equal(0, await AfterAsync(100));
         Assert.Equal(1, await AfterAsync(103));
         // Without phases all goes on where it is.
-        await model.MoveAsync([Whole(described)]);
+        await model.MoveAsync(new DeviceChange([Whole(described)]));
         Assert.Equal(expected[7], await RunAsync(sessions[7], _prompts[7], Tokens));
 
         async Task<int> AfterAsync(int more)

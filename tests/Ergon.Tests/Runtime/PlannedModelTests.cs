@@ -61,7 +61,7 @@ public sealed class PlannedModelTests : IDisposable
     public void A_plan_written_to_a_file_is_the_plan_that_runs()
     {
         var (problem, outcome) = Planned(PlanOf()).Search(Clusters(), PlanPolicy.Latency, 4);
-        var plan = ExecutionPlan.Of(problem, ExecutionPlan.Runnable(problem, outcome.Chosen!), _model.File.Fingerprint());
+        var plan = ExecutionPlan.Of(problem, outcome.Chosen!, _model.File.Fingerprint());
         var path = _folder.File("plan.json", System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(plan, PlanJson.Default.ExecutionPlan));
         var read = ExecutionPlan.Read(path);
         Assert.Equal(plan.Runs, read.Runs);
@@ -88,9 +88,15 @@ public sealed class PlannedModelTests : IDisposable
         genes.AsSpan(problem.Units, problem.Units).Fill(1);
         var state = new PlanState(problem);
         state.Load(genes);
-        var runs = ExecutionPlan.Runnable(problem, state.Evaluate());
+        var plan = state.Evaluate();
+        var outcome = new PlanOutcome { Front = [plan], Chosen = plan, Reason = "", Evaluations = 1 };
+        var runs = ExecutionPlan.Runnable(problem, outcome, PlanPolicy.Energy).Chosen!;
         Assert.Equal([0, 0, 0, 0, 0, 0, 1, 1], runs.Genes[..problem.Units]);
-        Assert.NotEqual(state.Evaluate().Score.Seconds, runs.Score.Seconds);
+        Assert.NotEqual(plan.Score.Seconds, runs.Score.Seconds);
+        // A limit that the form that runs passes is seen.
+        var tight = new PlanProblem(problem.Model, problem.Profiles, problem.Workload, new PlanLimits { MaxLatency = new Seconds((plan.Latency.Value + runs.Latency.Value) / 2) });
+        var none = ExecutionPlan.Runnable(tight, outcome, PlanPolicy.Energy);
+        Assert.Equal(runs.Latency > plan.Latency, none.Chosen is null);
     }
 
     [Theory]
@@ -109,6 +115,7 @@ public sealed class PlannedModelTests : IDisposable
         Says("names 'layer 3', but a model of 3 layers has", PlanOf(new PlannedRun("decode", "embedding", "layer 3", "CPU:0")));
         Says("names '3.attention'", PlanOf(new PlannedRun("decode", "embedding", "3.attention", "CPU:0")));
         Says("covers 10 of 11 stages", PlanOf(new PlannedRun("decode", "embedding", "2", "CPU:0")));
+        Assert.Contains("is no plan", Assert.Throws<ErgonException>(() => ExecutionPlan.Read(_folder.File("null.json", """{"model":"a","fingerprint":"","layers":1,"batch":1,"in_flight":1,"runs":[null]}"""u8.ToArray()))).Message, StringComparison.Ordinal);
         Says("run 1 to head of decode does not follow", PlanOf(new("decode", "embedding", "embedding", "CPU:0"), new("decode", "1", "head", "CPU:0")));
         Assert.Contains("on Vulkan7, which is not among the devices CPU:0, CPU:1", Assert.Throws<ErgonException>(() => Planned(PlanOf(new PlannedRun("decode", "embedding", "head", "Vulkan7")))).Message, StringComparison.Ordinal);
 
@@ -226,6 +233,7 @@ public sealed class PlannedModelTests : IDisposable
         _celsius = limit - 2;
         Assert.True(await planned.CheckAsync(), string.Join("; ", said));
         Assert.Equal(["CPU:0"], planned.Current.Devices);
+        await planned.Told;
         Assert.Contains("CPU:1 is left, because it is at", Assert.Single(said), StringComparison.Ordinal);
         // Still warm: it would be hot again at once.
         _celsius = limit - 8;
@@ -233,6 +241,7 @@ public sealed class PlannedModelTests : IDisposable
         _celsius = limit - 20;
         Assert.True(await MovesUnderLoadAsync(planned, attempts: 20));
         Assert.Contains("CPU:1", planned.Current.Devices);
+        await planned.Told;
         Assert.Contains("better in latency", said[^1], StringComparison.Ordinal);
         Assert.Equal(alone, (await Task.WhenAll(running))[0]);
     }
@@ -280,6 +289,7 @@ public sealed class PlannedModelTests : IDisposable
         });
         Assert.Equal(alone, (await Task.WhenAll(GenerateAsync(planned, 0), GenerateAsync(planned, 1)))[0]);
         Assert.Equal(["CPU:0"], planned.Current.Devices);
+        await planned.Told;
         Assert.Contains("because CPU:1 failed: The device is gone.", Assert.Single(said), StringComparison.Ordinal);
         // Not back after half a minute, so it is asked again after twice as long.
         Assert.False(await MovesUnderLoadAsync(planned, 31));
@@ -300,6 +310,8 @@ public sealed class PlannedModelTests : IDisposable
         Assert.False(watch.Read([]).OnBattery);
         _machine.Write("sys/class/power_supply/AC/online", 0);
         Assert.True(watch.Read([]).OnBattery);
+        // A mouse has a battery of its own.
+        _machine.Write("sys/class/power_supply/hidpp_battery_0/type", "Battery").Write("sys/class/power_supply/hidpp_battery_0/status", "Discharging").Write("sys/class/power_supply/hidpp_battery_0/scope", "Device");
         _machine.Write($"{CapturedMachine.Battery}/status", "Charging");
         Assert.False(watch.Read([]).OnBattery);
     }
@@ -319,11 +331,30 @@ public sealed class PlannedModelTests : IDisposable
     }
 
     [Theory]
-    [InlineData(1000, 1e-6, 1e-3, true)] // a link beats arithmetic
-    [InlineData(1000, 1e-2, 1e-3, false)] // and a slow one does not
-    [InlineData(2, 1e-6, 1e-3, false)] // nor for so few that the first byte takes longer
-    public void A_cache_is_copied_where_that_is_sooner_than_computing_it_anew(int positions, double copy, double compute, bool keeps) =>
-        Assert.Equal(keeps, new MoveCost(copy, compute, Start: 0.01).Keeps(positions));
+    [InlineData(1000, 0, 1e-6, true)] // a link beats arithmetic
+    [InlineData(1000, 0, 1e-2, false)] // and a slow one does not
+    [InlineData(500, 500, 1e-2, true)] // unless tokens would be computed one by one
+    [InlineData(2, 0, 1e-6, false)] // nor for so few that the first byte takes longer
+    public void A_cache_is_copied_where_that_is_sooner_than_computing_it_anew(int prompt, int generated, double copy, bool keeps) =>
+        Assert.Equal(keeps, new MoveCost(copy, PerRow: 1e-3, PerToken: 0.1, Start: 0.01).Keeps(prompt, generated));
+
+    [Fact]
+    public async Task Sequences_whose_cache_is_not_worth_its_way_are_computed_again_with_the_same_tokens()
+    {
+        using var planned = Planned(Halves);
+        Run(planned);
+        var alone = await GenerateAsync(planned, 0);
+        using var passed = new SemaphoreSlim(0);
+        planned.Model.PassCompleted += _ => passed.Release();
+        var running = GenerateAsync(planned, 0);
+        for (var i = 0; i < 20; i++)
+            Assert.True(await passed.WaitAsync(TimeSpan.FromSeconds(20)));
+        var prompts = 0;
+        planned.Model.PassCompleted += pass => prompts += pass.Parts.Count(p => p.IsPrompt);
+        await planned.Model.MoveAsync(new DeviceChange(PlanOf(new PlannedRun("decode", "embedding", "head", "CPU:1")).Placements(_model, name => Clusters().First(d => d.Name == name))), (_, _) => false);
+        Assert.Equal(alone, await running);
+        Assert.Equal(1, prompts);
+    }
 
     private LocalDevice[] Clusters() => [.. LocalDevice.Named("CPU:0,CPU:1", null, new CalibrationStore(_folder.Path), _machine.Files)];
 

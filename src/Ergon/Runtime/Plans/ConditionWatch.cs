@@ -28,7 +28,7 @@ internal sealed class ConditionWatch(SystemFiles files, Func<IReadOnlyList<Tempe
     private readonly ConcurrentDictionary<int, long> _sequences = new(); // when last seen
     private readonly ConcurrentDictionary<string, double> _hot = new();
 
-    private sealed record Loss(string Reason, long At, TimeSpan Wait);
+    private sealed record Loss(string Reason, long At, TimeSpan Wait, bool IsBack = false);
 
     /// <summary>Notes that a device failed. It is tried again after half a minute, after each further failure twice as long.</summary>
     public void Lose(string device, string reason) => _lost.AddOrUpdate(device, _ => new Loss(reason, time.GetTimestamp(), FirstRetry), (_, before) => new Loss(reason, time.GetTimestamp(), before.Wait * 2));
@@ -61,7 +61,7 @@ internal sealed class ConditionWatch(SystemFiles files, Func<IReadOnlyList<Tempe
             return null;
         if (time.GetElapsedTime(loss.At, now) < loss.Wait)
             return loss.Reason;
-        if (!(opens ?? Opens)(device))
+        if (!loss.IsBack && !(opens ?? Opens)(device))
         {
             Lose(device.Name, loss.Reason);
             return loss.Reason;
@@ -69,6 +69,8 @@ internal sealed class ConditionWatch(SystemFiles files, Func<IReadOnlyList<Tempe
         // The wait is forgotten once the device has been back for as long.
         if (time.GetElapsedTime(loss.At, now) > 2 * loss.Wait)
             _lost.TryRemove(device.Name, out _);
+        else
+            _lost.TryUpdate(device.Name, loss with { IsBack = true }, loss);
         return null;
     }
 
@@ -100,7 +102,8 @@ internal sealed class ConditionWatch(SystemFiles files, Func<IReadOnlyList<Tempe
     // A battery that discharges, and no supply that is plugged in.
     private bool IsOnBattery()
     {
-        var supplies = files.Glob("sys/class/power_supply/*");
+        // Those of a mouse or a headset feed that alone.
+        var supplies = files.Glob("sys/class/power_supply/*").Where(s => files.Read($"{s}/scope").Text != "Device").ToList();
         return supplies.Any(s => files.Read($"{s}/type").Text == "Battery" && files.Read($"{s}/status").Text == "Discharging")
             && !supplies.Any(s => files.Read($"{s}/type").Text is "Mains" or "USB" && files.Read($"{s}/online").Text == "1");
     }

@@ -31,7 +31,7 @@ internal sealed record ExecutionPlan(string Model, string Fingerprint, int Layer
 
     /// <summary>Whether prompts run elsewhere than decoding.</summary>
     [JsonIgnore]
-    public bool HasPhases => !Of(Prefill).SequenceEqual(Of(Decode));
+    public bool HasPhases => Of(Prefill).Any() && !Of(Prefill).SequenceEqual(Of(Decode));
 
     /// <summary>A plan that was searched, as a plan of this machine.</summary>
     /// <param name="problem">What was planned.</param>
@@ -55,19 +55,26 @@ internal sealed record ExecutionPlan(string Model, string Fingerprint, int Layer
     }
 
     /// <summary>
-    /// The plan as the engine can run it: what comes after the last attention has one device in both phases, that of decoding, because
-    /// there rows of both phases are in one pass. The prompt's share of it is the row of its last token.
+    /// Plans as the engine can run them: what comes after the last attention has one device in both phases, that of decoding, because
+    /// there rows of both phases are in one pass. The prompt's share of it is the row of its last token. Of those that keep the
+    /// limits in this form one is chosen anew.
     /// </summary>
-    public static PlanEvaluation Runnable(PlanProblem problem, PlanEvaluation plan)
+    public static PlanOutcome Runnable(PlanProblem problem, PlanOutcome outcome, PlanPolicy policy)
     {
-        if (problem.Phases == 1)
-            return plan;
-        var genes = plan.Genes.ToArray();
-        for (var unit = problem.UnitOf(new Stage(StageKind.FeedForward, problem.Model.Layers - 1)); unit < problem.Units; unit++)
-            genes[unit] = genes[problem.Units + unit];
+        if (problem.Phases == 1 || outcome.Chosen is null)
+            return outcome;
         var state = new PlanState(problem);
-        state.Load(genes);
-        return state.Evaluate();
+        var plans = outcome.Front.Select(plan =>
+        {
+            var genes = plan.Genes.ToArray();
+            for (var unit = problem.UnitOf(new Stage(StageKind.FeedForward, problem.Model.Layers - 1)); unit < problem.Units; unit++)
+                genes[unit] = genes[problem.Units + unit];
+            state.Load(genes);
+            return state.Evaluate();
+        }).ToList();
+        var kept = plans.Where(p => p.Binding is null).DistinctBy(p => Convert.ToHexString(p.Genes)).OrderBy(p => p.Score.Joules).ToArray();
+        return kept.Length == 0 ? outcome with { Front = [], Chosen = null, Reason = $"No plan was found that keeps the limits when it runs; the nearest one passes {plans[0].Binding}" }
+            : Planner.Of(kept, policy, outcome.Evaluations);
     }
 
     /// <summary>The plan as one of a problem, at the highest clocks; <see langword="null"/> where the problem lacks one of its devices.</summary>
@@ -112,7 +119,8 @@ internal sealed record ExecutionPlan(string Model, string Fingerprint, int Layer
             if (root.TryGetProperty("simulated", out var simulated) && simulated.ValueKind == JsonValueKind.True)
                 throw new ErgonException($"The plan '{path}' is for devices of the catalogue, which are not here; make one with 'ergon plan MODEL --devices real --json'.");
             var plan = root.TryGetProperty("plan", out var inner) ? inner : root;
-            return plan.Deserialize(PlanJson.Default.ExecutionPlan) ?? throw new JsonException("it is empty");
+            var read = plan.Deserialize(PlanJson.Default.ExecutionPlan);
+            return read is not null && !read.Runs.Contains(null!) ? read : throw new JsonException("it is empty");
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
@@ -123,10 +131,11 @@ internal sealed record ExecutionPlan(string Model, string Fingerprint, int Layer
     /// <summary>What the engine runs.</summary>
     /// <param name="model">The model that it must be for.</param>
     /// <param name="device">Finds a device by its name.</param>
+    /// <param name="fingerprint">Of the model's file; <see langword="null"/> reads it.</param>
     /// <exception cref="ErgonException">It is for another model, or says what cannot be.</exception>
-    public IReadOnlyList<Placement> Placements(ModelDescription model, Func<string, LocalDevice> device)
+    public IReadOnlyList<Placement> Placements(ModelDescription model, Func<string, LocalDevice> device, byte[]? fingerprint = null)
     {
-        if (model.LayerCount != Layers || !Convert.ToHexStringLower(model.File.Fingerprint()).Equals(Fingerprint, StringComparison.Ordinal))
+        if (model.LayerCount != Layers || !Convert.ToHexStringLower(fingerprint ?? model.File.Fingerprint()).Equals(Fingerprint, StringComparison.Ordinal))
             throw new ErgonException($"The plan is for '{Model}' of {Layers} layers, and {model.File.Path} is another file, '{model.Name}' of {model.LayerCount}; make a plan for this model with 'ergon plan'.");
         var (decode, prefill) = (Chain(Decode, device), Of(Prefill).Any() ? Chain(Prefill, device) : null);
         var placements = new List<Placement>();

@@ -21,6 +21,8 @@ internal sealed record LocalDevice(string Name, NativeDevice Native, int Threads
     // From a thread of one cluster to one of another: the wait for a semaphore and the wake of a thread that sleeps.
     private const double HandOver = 20e-6;
 
+    private const int MaxCpus = 512;
+
     /// <summary>The devices that a list names.</summary>
     /// <param name="text"><see cref="Every"/>, or names and clusters separated by commas; clusters are lists of processors such as <c>CPU:0-3+8</c>.</param>
     /// <param name="threads">CPU threads where the whole processor is meant; <see langword="null"/>: one for each core.</param>
@@ -78,16 +80,22 @@ internal sealed record LocalDevice(string Name, NativeDevice Native, int Threads
             int[] cpus = [.. list.Split('+').SelectMany(part =>
             {
                 int[] ends = [.. part.Split('-').Select(n => int.Parse(n, NumberStyles.None, CultureInfo.InvariantCulture))];
-                return ends.Length <= 2 && ends[0] <= ends[^1] && ends[^1] < Environment.ProcessorCount ? Enumerable.Range(ends[0], ends[^1] - ends[0] + 1) : throw new FormatException();
+                return ends.Length <= 2 && ends[0] <= ends[^1] && ends[^1] < MaxCpus ? Enumerable.Range(ends[0], ends[^1] - ends[0] + 1) : throw new FormatException();
             })];
-            if (cpus.Distinct().Count() == cpus.Length)
+            if (cpus.Distinct().Count() == cpus.Length && cpus.All(IsAllowed))
                 return cpus;
         }
         catch (Exception e) when (e is FormatException or OverflowException)
         {
         }
-        throw new ErgonException($"--devices names the cluster '{name}', but must name processors of 0 to {Environment.ProcessorCount - 1}, each once, such as CPU:0-3+8.");
+        throw new ErgonException($"--devices names the cluster '{name}', but must name processors that this process may use ({Allowed}), each once, such as CPU:0-3+8.");
     }
+
+    // The kernel's list, such as 0-3,8; a container may have others than the first.
+    private static string Allowed => new SystemFiles().Read("proc/self/status").Text?.Split('\n').FirstOrDefault(l => l.StartsWith("Cpus_allowed_list:", StringComparison.Ordinal))?.Split(':')[1].Trim() ?? $"0-{Environment.ProcessorCount - 1}";
+
+    private static bool IsAllowed(int cpu) => Allowed.Split(',').Select(part => part.Split('-')).Any(ends =>
+        cpu >= int.Parse(ends[0], CultureInfo.InvariantCulture) && cpu <= int.Parse(ends[^1], CultureInfo.InvariantCulture));
 
     // Profiles name each other by what they are called in the calibration; clusters of one processor share its memory.
     private static LinkProfile? Link(LocalDevice from, string fromName, LocalDevice to, string toName)
