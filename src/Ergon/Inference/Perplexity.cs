@@ -1,5 +1,3 @@
-using Ergon.Models;
-
 namespace Ergon.Inference;
 
 /// <summary>How well a model predicts a text.</summary>
@@ -38,18 +36,19 @@ public static class Perplexity
         {
             var own = tokens.AsMemory(chunk * length, length);
             // A chunk at a time, so that other work of the engine comes in between.
-            await model.InvokeAsync(engine => Measure(engine, model.Tokenizer, own.Span, losses, cancellation)).ConfigureAwait(false);
+            await model.Batcher.InvokeAsync(engine => Measure(engine, model, own.Span, losses, cancellation)).ConfigureAwait(false);
             progress?.Report((losses.Result(chunk + 1), chunks));
         }
         return losses.Result(chunks);
     }
 
-    private static bool Measure(IEngine engine, Tokenizer tokenizer, ReadOnlySpan<int> tokens, Losses losses, CancellationToken cancellation)
+    private static bool Measure(IEngine engine, ErgonModel model, ReadOnlySpan<int> tokens, Losses losses, CancellationToken cancellation)
     {
         var sequence = engine.Cells.Open() ?? throw new ErgonException("All sessions of this model are open; perplexity needs one for itself.");
         try
         {
-            var vocabulary = engine.VocabularySize;
+            model.Batcher.Held.Add(sequence);
+            var (vocabulary, tokenizer) = (engine.VocabularySize, model.Tokenizer);
             for (var start = 0; start < tokens.Length; start += Engine.MaxRows)
             {
                 cancellation.ThrowIfCancellationRequested();
@@ -60,13 +59,13 @@ public static class Perplexity
                     var token = position == 0 && tokenizer.Vocabulary.AddsBos ? tokenizer.Vocabulary.Bos : tokens[position];
                     rows[i] = new PassRow(sequence, token, WantsLogits: position >= tokens.Length / 2 && position < tokens.Length - 1);
                 }
-                if (!engine.TryRun(rows, out var logits))
+                if (!model.Batcher.TryRun(rows, out var logits))
                     throw new ErgonException($"The cache has no room for a chunk of {tokens.Length} tokens beside what the open sessions keep; close them.");
                 for (var i = 0; i < rows.Length; i++)
                 {
                     if (!rows[i].WantsLogits)
                         continue;
-                    losses.Add(NegativeLogLikelihood(logits[..vocabulary], tokens[start + i + 1]));
+                    losses.Add(-LogSoftmax.Of(logits[..vocabulary], tokens[start + i + 1]));
                     logits = logits[vocabulary..];
                 }
             }
@@ -74,6 +73,7 @@ public static class Perplexity
         }
         finally
         {
+            model.Batcher.Held.Remove(sequence);
             engine.Cells.Close(sequence);
         }
     }
@@ -97,16 +97,5 @@ public static class Perplexity
             var error = _count > 1 ? Math.Sqrt(Math.Max(0, (_squares / _count) - (mean * mean)) / (_count - 1)) : 0;
             return new PerplexityResult(Math.Exp(mean), Math.Exp(mean) * error, _count, chunks);
         }
-    }
-
-    private static double NegativeLogLikelihood(ReadOnlySpan<float> logits, int token)
-    {
-        var max = float.NegativeInfinity;
-        foreach (var logit in logits)
-            max = Math.Max(max, logit);
-        double sum = 0;
-        foreach (var logit in logits)
-            sum += Math.Exp(logit - max);
-        return Math.Log(sum) - (logits[token] - max);
     }
 }

@@ -35,10 +35,3 @@ internal interface IReasoningTask
     async ValueTask<bool> IsRightAsync(Problem problem, string text, CancellationToken cancellation) =>
         problem.Gold is { } gold ? Extract(problem, text) == gold : await VerifyAsync(problem, text, cancellation).ConfigureAwait(false) == true;
 }
-
-/// <summary>Gives options their log-likelihood after a prompt, to choose among them without generating.</summary>
-internal interface IOptionScorer
-{
-    /// <summary>ln P(option | prompt) and the option's tokens, for each option.</summary>
-    Task<IReadOnlyList<(double LogProbability, int Tokens)>> ScoreAsync(string prompt, IReadOnlyList<string> options, CancellationToken cancellation);
-}

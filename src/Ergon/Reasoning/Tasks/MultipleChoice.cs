@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Ergon.Inference;
 
 namespace Ergon.Reasoning.Tasks;
 
@@ -60,12 +61,16 @@ internal sealed partial class MultipleChoice : IReasoningTask
         return longest is [var only] ? Letter(only) : null;
     }
 
-    /// <summary>The letter of the option with the highest log-likelihood a token after the question.</summary>
-    public static async Task<string> ChooseAsync(Problem problem, IOptionScorer scorer, CancellationToken cancellation = default)
+    /// <summary>Chooses without drawing: the option that the model finds likeliest after the question, by the mean log-likelihood of its tokens.</summary>
+    /// <returns>Its letter, and each option's share: the softmax of those means. Shares are no calibrated probabilities.</returns>
+    /// <exception cref="ErgonException">As for <see cref="LogLikelihood.ScoreAsync"/>.</exception>
+    public static async Task<(string Answer, IReadOnlyList<double> Shares)> ChooseAsync(Problem problem, ErgonModel model, CancellationToken cancellation = default)
     {
         var question = problem.Prompt[..problem.Prompt.IndexOf('\n', StringComparison.Ordinal)];
-        var scores = await scorer.ScoreAsync($"Question: {question}\nAnswer:", [.. problem.Options.Select(o => $" {o}")], cancellation).ConfigureAwait(false);
-        return Letter(Enumerable.Range(0, scores.Count).MaxBy(i => scores[i].LogProbability / Math.Max(1, scores[i].Tokens)));
+        var scores = await LogLikelihood.ScoreAsync(model, $"Question: {question}\nAnswer:", [.. problem.Options.Select(o => $" {o}")], cancellation).ConfigureAwait(false);
+        var best = scores.Max(s => s.PerToken);
+        double[] weights = [.. scores.Select(s => Math.Exp(s.PerToken - best))];
+        return (Letter(Array.IndexOf(weights, 1)), [.. weights.Select(w => w / weights.Sum())]);
     }
 
     private static string Letter(int index) => ((char)('A' + index)).ToString();
