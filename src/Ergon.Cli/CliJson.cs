@@ -20,6 +20,7 @@ namespace Ergon.Cli;
 [JsonSerializable(typeof(DoctorReport))]
 [JsonSerializable(typeof(PerplexityFigure))]
 [JsonSerializable(typeof(EvalResult))]
+[JsonSerializable(typeof(SolveReport))]
 [JsonSerializable(typeof(BenchReport))]
 [JsonSerializable(typeof(PredictionReport))]
 [JsonSerializable(typeof(MeterOverhead))]

@@ -43,7 +43,22 @@ internal sealed partial class MultipleChoice : IReasoningTask
         if (answer < 0 || answer >= options.Length)
             throw new FormatException($"its answer is none of the {options.Length} choices");
         var text = JsonLines.Text(question, "question", "stem").Trim();
-        return new Problem(id, $"{text}\n{string.Join('\n', options.Select((o, i) => $"{Letter(i)}. {o}"))}\nAnswer with the letter of the right option.", Letter(answer), options);
+        return Lettered(id, text, options, Letter(answer));
+    }
+
+    private static Problem Lettered(string id, string question, IReadOnlyList<string> options, string? gold) =>
+        new(id, $"{question}\n{string.Join('\n', options.Select((o, i) => $"{Letter(i)}. {o}"))}\nAnswer with the letter of the right option.", gold, options);
+
+    /// <summary>One question without a known answer.</summary>
+    /// <exception cref="ErgonException">There are not 2 to 26 options, or two are the same.</exception>
+    public static MultipleChoice Of(string question, IReadOnlyList<string> options)
+    {
+        if (options.Count is < 2 or > 26)
+            throw new ErgonException($"The number of options is {options.Count}, but must be 2 to 26; give each with --choice.");
+        if (options.GroupBy(o => o).FirstOrDefault(g => g.Count() > 1 || g.Key.Trim().Length == 0) is { } bad)
+            throw new ErgonException($"The option '{bad.Key}' is empty or stands twice; give each with a --choice of its own.");
+        // The question is all that stands before the options, on one line, as it is scored by log-likelihood.
+        return new MultipleChoice("choice", ([Lettered("asked", string.Join(' ', question.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)), options, null)], []));
     }
 
     /// <summary>The letter a text settles on: the last one that "answer is" announces, otherwise one that opens the text or stands alone on its last line, otherwise the only option whose words the text repeats.</summary>

@@ -45,6 +45,23 @@ internal sealed class OwnTask : IReasoningTask
             : new OwnTask(Path.GetFileNameWithoutExtension(path), read, malformed, verifier);
     }
 
+    /// <summary>One question without a known answer.</summary>
+    /// <param name="prompt">What is asked.</param>
+    /// <param name="pattern">Catches the answer; <see langword="null"/> for the last line that is not empty.</param>
+    /// <param name="verifier">Judges the texts; <see langword="null"/> for none.</param>
+    /// <exception cref="ErgonException">The pattern is invalid.</exception>
+    public static OwnTask Of(string prompt, string? pattern, VerifierCommand? verifier)
+    {
+        try
+        {
+            return new OwnTask("own", [(new Problem("asked", prompt), pattern is null ? null : Pattern(pattern))], [], verifier);
+        }
+        catch (FormatException e)
+        {
+            throw new ErgonException($"regex is '{pattern}', but {e.Message.TrimEnd('.')}; correct it.", e);
+        }
+    }
+
     /// <exception cref="ErgonException">The problem's pattern took longer than a second.</exception>
     public string? Extract(Problem problem, string text)
     {
