@@ -16,7 +16,7 @@ namespace Ergon.Cli;
 /// </summary>
 internal sealed record SolveReport(
     string Task, string? Answer, string? Text, double Confidence, string ConfidenceBy, SolveCertificate? Certificate, string Reason, string? Escalation, string Policy,
-    IReadOnlyList<string> Models, int Draws, int Samples, int PromptTokens, long CompletionTokens, double? Joules, double? FullBudgetJoules, string? EnergySource, string? EnergyReason,
+    IReadOnlyList<SolveModel> Models, int Draws, int Samples, int PromptTokens, long CompletionTokens, double? Joules, double? FullBudgetJoules, string? EnergySource, string? EnergyReason,
     double Seconds, IReadOnlyList<SolveStage> Stages)
 {
     public static SolveReport Of(
@@ -32,7 +32,7 @@ internal sealed record SolveReport(
         Receipt[] taken = [.. solved.Rungs.SelectMany(r => r.Receipts)];
         return new SolveReport(
             task, final.Answer, final.Draws.FirstOrDefault(d => !d.Cancelled && d.Draw.Answer == final.Answer)?.Text, Math.Round(solved.Confidence, 6), state.Origin, certificate,
-            final.Reason ?? "the budget of draws is spent", rungs.Length == 1 ? null : solved.Why, policy, [.. rungs.Take(solved.Rungs.Count).Select(r => r.Name)],
+            (final.Reason ?? "the budget of draws is spent") + (solving.Verify && !final.Tally.Draws.Any(d => d.Verified == true) ? "; the verifier passed none" : ""), rungs.Length == 1 ? null : solved.Why, policy, [.. rungs.Zip(solved.Rungs, (rung, r) => new SolveModel(rung.Name, r.Draws.Count, Receipts.Rounded(r.Energy?.Value)))],
             solved.Rungs.Sum(r => r.Draws.Count), solving.Samples, first.PromptTokens, solved.Rungs.Sum(r => r.Tokens), Receipts.Rounded(all?.Value), Receipts.Rounded(full),
             string.Join('+', taken.Select(r => r.Source).OfType<string>().Distinct()) is { Length: > 0 } source ? source : null,
             taken.Length == 0 ? "nothing was metered" : taken.Select(r => r.Reason).FirstOrDefault(r => r is not null), Math.Round(elapsed.TotalSeconds, 3),
@@ -43,7 +43,7 @@ internal sealed record SolveReport(
     public static SolveReport OfChoice(Problem problem, string answer, IReadOnlyList<double> shares, Receipt? receipt, ErgonModel model, TimeSpan elapsed) => new(
         "choice", answer, problem.Options[answer[0] - 'A'], Math.Round(shares.Max(), 6), "shares of the options' likelihoods a token, not calibrated", null,
         string.Join(", ", shares.Select((s, i) => string.Create(CultureInfo.InvariantCulture, $"{(char)('A' + i)} {s:F3}"))), null, "likelihood",
-        [Path.GetFileNameWithoutExtension(model.Description.File.Path)], 0, 0, 0, 0, Receipts.Rounded(receipt?.Energy?.Value), null, receipt?.Source, receipt is null ? "nothing was metered" : receipt.Reason,
+        [new SolveModel(Path.GetFileNameWithoutExtension(model.Description.File.Path), 0, Receipts.Rounded(receipt?.Energy?.Value))], 0, 0, 0, 0, Receipts.Rounded(receipt?.Energy?.Value), null, receipt?.Source, receipt is null ? "nothing was metered" : receipt.Reason,
         Math.Round(elapsed.TotalSeconds, 3), []);
 
     /// <summary>The answer on the first line, then why and at what price.</summary>
@@ -58,10 +58,10 @@ internal sealed record SolveReport(
             return;
         }
         output.WriteLine($"certificate: {(Certificate is { } c ? c.Text + (c.Options is null ? " (open answers: checked by simulation)" : "") : "none")}");
-        output.WriteLine($"{string.Join(", then ", Models)}: stopped after {Amount.Count(Draws, "draw")} of {Samples}: {Reason}");
+        output.WriteLine($"{string.Join(", then ", Models.Select(m => $"{m.Name}: {m.Draws} of {Amount.Count(Samples, "draw")}"))}: {Reason}");
         if (Escalation is { Length: > 0 })
             output.WriteLine($"no further model: {Escalation}");
-        var share = Joules is { } spent && FullBudgetJoules is { } full and > 0 ? string.Create(CultureInfo.InvariantCulture, $" of the {Receipts.Figure(full)} J that {Samples} draws would take ({100 * spent / full:F0} %)") : "";
+        var share = Joules is { } spent && FullBudgetJoules is { } full and > 0 ? string.Create(CultureInfo.InvariantCulture, $" of the {Receipts.Figure(full)} J that {Samples} draws of {Models[0].Name} would take ({100 * spent / full:F0} %)") : "";
         output.WriteLine($"{Amount.Count(CompletionTokens, "token")} · {Energy(Joules, share)}");
         if (Joules is not null)
             output.WriteLine(string.Join(", ", Stages.Select(s => $"{s.Stage} {(s.Count == 0 && s.Stage != "form" ? "not run" : s.Joules is { } j ? Receipts.Figure(j) + " J" : s.Reason)}")));
@@ -72,5 +72,7 @@ internal sealed record SolveReport(
 
 /// <summary>The leader of the vote is the model's likeliest answer, but for an error of at most <paramref name="Delta"/>; without <paramref name="Options"/> that was checked by simulation, not proven.</summary>
 internal sealed record SolveCertificate(double Delta, int Votes, int RunnerUp, int? Options, string Text);
+
+internal sealed record SolveModel(string Name, int Draws, double? Joules);
 
 internal sealed record SolveStage(string Stage, int Count, double? Joules, string? Reason);

@@ -29,7 +29,7 @@ internal static class SolveCommand
         var samples = Settings.Whole("--samples", null, $"Draws at most [default: {DefaultSamples}]", 1, 10_000);
         var policy = Settings.Text("--policy", "NAME", $"When to stop, and which answer stands: {string.Join(", ", StoppingPolicies.Names)}; for choice also {Likelihood}, which draws nothing [default: cascade]");
         var delta = Settings.Number("--delta", "How often a certificate, or what a policy rests on, may be wrong [default: 0.05]", "above 0 and below 1", x => x is > 0 and < 1);
-        var budget = Settings.Number("--budget-joules", "Joules at most: no draw begins that would exceed them", "above 0", x => x > 0);
+        var budget = Settings.Number("--budget-joules", "Joules at most: after the first, which shows what one takes, no draw begins that would exceed them", "above 0", x => x > 0);
         var worth = Settings.Number("--worth", "What a right answer is worth to the cascade, in full budgets of the largest model [default: 4]", "above 0", x => x > 0);
         var escalate = new Option<string[]>("--escalate") { Description = "A larger model to ask where the answer is not sure enough; may be given several times, the smallest first", HelpName = "MODEL" };
         var choices = new Option<string[]>("--choice") { Description = "An option to choose from; give each one", HelpName = "TEXT" };
