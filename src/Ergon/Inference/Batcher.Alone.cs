@@ -21,7 +21,7 @@ internal sealed partial class Batcher
         for (int i = 0, count; i < rows.Length; i += count)
         {
             count = Runs.Length(rows[i..]);
-            parts.Add(new PassPart(rows[i].Sequence, count, IsPrompt: true));
+            parts.Add(new PassPart(rows[i].Sequence, count, IsPrompt: true, _engine.Cells.Length(rows[i].Sequence) - count));
         }
         PassCompleted?.Invoke(new PassReport(_engine.Reports.ToArray(), parts, Stopwatch.GetTimestamp()));
         return true;
