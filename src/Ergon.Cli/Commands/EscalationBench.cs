@@ -41,13 +41,13 @@ internal static class EscalationBench
             Columns.Write(terminal.Out, rows);
             return Exit.Ok;
 
-            async Task<string[]> RowAsync(Rung[] ladder, string policy, Func<double, IStoppingPolicy>? make, SolverOptions how)
+            async Task<string[]> RowAsync(Rung[] ladder, string policy, Func<Cascade, IStoppingPolicy>? make, SolverOptions how)
             {
                 // Each begins with what comes with Ergon, and learns on its way.
                 var state = CascadeState.OfWords();
                 var (began, done, right, tokens, joules) = (Stopwatch.GetTimestamp(), 0, 0, 0L, (double?)0);
                 var (predictions, outcomes, asked) = (new List<double>(), new List<bool>(), new int[ladder.Length]);
-                await foreach (var solved in new Escalation(ladder, problems, make ?? (worth => new Cascade(state, worth)), state, how).RunAsync(cancellation))
+                await foreach (var solved in new Escalation(ladder, problems, make ?? (cascade => cascade), state, how).RunAsync(cancellation))
                 {
                     right += solved.Final.Right ? 1 : 0;
                     tokens += solved.Rungs.Sum(r => r.Tokens);

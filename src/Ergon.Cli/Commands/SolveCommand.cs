@@ -17,6 +17,10 @@ internal static class SolveCommand
     private const string Likelihood = "likelihood";
     private const int DefaultSamples = 16, DefaultWave = 4, FullWave = 16, Patience = 2;
 
+    // Rows of a pass share the reading of weights. Those of a smaller model stay in a processor's caches: then a row costs
+    // what it costs alone, and a draw that is begun beside another may be in vain (bench/draws.sh).
+    private const long LeastToShare = 64 << 20;
+
     public static Verb Create(Terminal terminal)
     {
         var words = new Argument<string[]>(RunCommand.Arguments)
@@ -37,7 +41,7 @@ internal static class SolveCommand
         var verifier = Settings.Text("--verifier", "COMMAND", "A program, and arguments divided by spaces, that reads {\"id\",\"prompt\",\"answer\"} and ends with 0 for right, 1 for wrong");
         var seconds = Settings.Number("--verifier-seconds", "How long the verifier may take for one answer [default: 10]", "above 0, up to 3600", x => x is > 0 and <= 3600);
         var state = Settings.Text("--state", "FILE", "What the cascade has learned; made where it is absent, kept up to date where right answers become known [default: what comes with Ergon]");
-        var wave = Settings.Whole("--wave", null, $"Draws at once [default: {DefaultWave}; as many as there are, at most {FullWave}, where the policy draws all]", 1, 255);
+        var wave = Settings.Whole("--wave", null, $"Draws at once [default: {DefaultWave}, or {FullWave} where the policy draws all; 1 for a model of less than 64 MiB, whose rows share nothing]", 1, 255);
         var temperature = Settings.Number("--temp", "Temperature [default: 0.8]", "a number, 0 to 100", x => x is >= 0 and <= 100);
         var most = Settings.Whole("--max-tokens", "-n", "Tokens of a draw at most [default: as many as the context holds]", 1);
         var seed = Settings.Whole("--seed", "-s", "Make draws repeatable [default: 99]", 0);
@@ -63,7 +67,7 @@ internal static class SolveCommand
             var path = parsed.GetValue(state);
             var learned = path is not null && File.Exists(path) ? CascadeState.Load(path) : CascadeState.OfWords();
             int? options = asked.Problems[0].Options.Count is > 0 and var k ? k : null;
-            IStoppingPolicy Policy(double price) => StoppingPolicies.Named(name, error, options, learned, price);
+            IStoppingPolicy Policy(Cascade? cascade) => StoppingPolicies.Named(name, error, options, cascade);
             using var monitor = receipts.Monitor(parsed);
             using var status = Receipts.Status(monitor, terminal);
             if (name == Likelihood)
@@ -73,11 +77,11 @@ internal static class SolveCommand
                 return await ChooseAsync(terminal, parsed.GetValue(json), chooser, asked, monitor, cancellation);
             }
             // Refuses an unknown policy before a model is loaded.
-            var drawsAll = Policy(1) is FixedBudget or BestOfN;
+            var drawsAll = Policy(null) is FixedBudget or BestOfN;
             var solving = new SolverOptions
             {
                 Samples = count,
-                Wave = parsed.GetValue(wave) ?? Math.Min(count, drawsAll ? FullWave : DefaultWave),
+                Wave = parsed.GetValue(wave) ?? (FileOf(model).Length < LeastToShare ? 1 : Math.Min(count, drawsAll ? FullWave : DefaultWave)),
                 Temperature = parsed.GetValue(temperature) ?? 0.8f,
                 MaxTokens = parsed.GetValue(most),
                 Seed = (ulong?)parsed.GetValue(seed) ?? WordProblems.EvaluationSeed,
@@ -149,13 +153,15 @@ internal static class SolveCommand
     // Of a model that is not there yet only the file is known.
     private static Rung Rung(string? model, Func<OpenRung> open)
     {
-        var path = ModelStore.OfUser().Resolve(model ?? ModelStore.DefaultModel);
-        return new Rung(Path.GetFileNameWithoutExtension(path), new FileInfo(path).Length, () =>
+        var file = FileOf(model);
+        return new Rung(Path.GetFileNameWithoutExtension(file.Name), file.Length, () =>
         {
             var opened = open();
             return opened with { Owned = [opened.Model, .. opened.Owned] };
         });
     }
+
+    private static FileInfo FileOf(string? model) => new(ModelStore.OfUser().Resolve(model ?? ModelStore.DefaultModel));
 
     private static Metering? Metering(EnergyMonitor? monitor) => monitor is null ? null : monitor.Open;
 

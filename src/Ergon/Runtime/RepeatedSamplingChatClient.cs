@@ -78,7 +78,7 @@ public sealed class RepeatedSamplingChatClient : DelegatingChatClient
         _options = options ?? new RepeatedSamplingOptions();
         new SolverOptions { Samples = _options.Samples, Temperature = _options.Temperature }.Validate();
         _state = _options.StateFile is { } file ? CascadeState.Load(file) : CascadeState.OfWords();
-        _policy = StoppingPolicies.Named(_options.Policy, _options.Delta, state: _state);
+        _policy = StoppingPolicies.Named(_options.Policy, _options.Delta, cascade: new Cascade(_state));
         if (_policy is FirstVerified && _options.Policy == "first-verified" && _options.Verify is null)
             throw new ErgonException("policy is 'first-verified', but Verify is null; give a check, or use first-clean.");
     }

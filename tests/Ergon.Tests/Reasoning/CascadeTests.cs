@@ -56,6 +56,22 @@ public sealed class CascadeTests
     }
 
     [Fact]
+    public void Draws_end_where_the_next_model_gains_more_for_a_joule()
+    {
+        var state = CascadeState.OfWords() with { Gains = new StageGains() };
+        var tally = new Tally(16);
+        tally.Add(new Draw(null, Evidence: 0));
+        // A draw is thought to gain 1/3 for 1/16: 5.3 a budget.
+        Assert.Contains("larger model", new Cascade(state, 4, next: (_, _) => (0.6, 0.1)).Stop(tally)!, StringComparison.Ordinal);
+        Assert.Null(new Cascade(state, 4, next: (_, _) => (0.5, 0.1)).Stop(tally));
+        Assert.Null(new Cascade(state, 0.5, next: (_, _) => (0.0, 0.0)).Stop(tally));
+        // Where it is not worth its joules it does not count, whatever the draws gain.
+        for (var i = 0; i < 1000; i++)
+            state.Gains.Learn(Stage.Form, 0, 1, 0.02, 0.06);
+        Assert.Null(new Cascade(state, 4, next: (_, _) => (0.5, 3)).Stop(tally));
+    }
+
+    [Fact]
     public void Expectations_go_from_the_prior_to_what_was_seen()
     {
         var gains = new StageGains();
@@ -64,6 +80,12 @@ public sealed class CascadeTests
             gains.Learn(Stage.Escalation, 0.39, 4, 0, 0.3);
         var (gain, cost) = gains.Expect(Stage.Escalation, 0.31, 5, 0.4, 0.1);
         Assert.Equal((0.2, 0.2), (Math.Round(gain, 9), Math.Round(cost, 9)));
+        // What was seen of models in general is where each begins, and its own outcomes count for it alone.
+        Assert.Equal(0.2, gains.Expect(Stage.Escalation, 0.31, 5, 0.4, 0.1, "mine").Gain, 9);
+        for (var i = 0; i < 30; i++)
+            gains.Learn(Stage.Escalation, 0.31, 5, 1, 0.2, "mine");
+        Assert.Equal(0.8, gains.Expect(Stage.Escalation, 0.31, 5, 0.4, 0.1, "mine").Gain, 9);
+        Assert.Equal(0.2, gains.Expect(Stage.Escalation, 0.31, 5, 0.4, 0.1, "other").Gain, 9);
         // Other situations are as unknown as before.
         Assert.Equal((0.4, 0.1), gains.Expect(Stage.Escalation, 0.31, 8, 0.4, 0.1));
         Assert.Equal((0.4, 0.1), gains.Expect(Stage.Verification, 0.31, 5, 0.4, 0.1));
@@ -139,7 +161,7 @@ public sealed class CascadeTests
         });
         var state = CascadeState.OfWords();
         var options = new SolverOptions { Samples = 4, AbandonFalse = true };
-        var escalation = new Escalation([Rung("words-s"), Rung("words-m")], new WordProblemTask(20), worth => new Cascade(state, worth), state, options);
+        var escalation = new Escalation([Rung("words-s"), Rung("words-m")], new WordProblemTask(20), cascade => cascade, state, options);
         List<EscalatedProblem> solved = [];
         await foreach (var problem in escalation.RunAsync())
             solved.Add(problem);

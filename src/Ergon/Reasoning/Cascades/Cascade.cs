@@ -10,7 +10,9 @@ namespace Ergon.Reasoning.Cascades;
 /// </summary>
 /// <param name="state">What it has learned.</param>
 /// <param name="worth">What a right answer is worth, in full budgets of the model; above 0.</param>
-internal sealed class Cascade(CascadeState state, double worth = Cascade.DefaultWorth) : IStoppingPolicy
+/// <param name="model">Whose draws these are, for what was learned of them; <see langword="null"/> for a model that nobody names.</param>
+/// <param name="next">What the model after this one is expected to gain and to cost, in full budgets of this one, from a confidence after some draws: draws end where it gains more a joule. <see langword="null"/> where there is none.</param>
+internal sealed class Cascade(CascadeState state, double worth = Cascade.DefaultWorth, string? model = null, Func<double, int, (double Gain, double Cost)>? next = null) : IStoppingPolicy
 {
     /// <summary>An answer is worth more than what it takes to draw it: in four budgets few right ones are given up.</summary>
     public const double DefaultWorth = 4;
@@ -25,7 +27,9 @@ internal sealed class Cascade(CascadeState state, double worth = Cascade.Default
         if (tally.Draws.Any(d => d is { Verified: true, Answer: not null }))
             return "verified";
         var confidence = state.Selector.Confidence(tally);
-        var (gain, cost) = state.Gains.Expect(StageOf(tally), confidence, tally.Draws.Count, (1 - confidence) / (tally.Draws.Count + 2), 1.0 / tally.Budget);
+        var (gain, cost) = state.Gains.Expect(StageOf(tally), confidence, tally.Draws.Count, (1 - confidence) / (tally.Draws.Count + 2), 1.0 / tally.Budget, model);
+        if (next?.Invoke(confidence, tally.Draws.Count) is { } other && other.Gain * _worth > other.Cost && other.Gain * cost > gain * other.Cost)
+            return FormattableString.Invariant($"a larger model would gain {other.Gain * 100:F1} points, and more for a joule than draws");
         return gain * _worth > cost ? null : FormattableString.Invariant($"more draws would gain {Math.Max(0, gain) * 100:F1} points for {cost * 100:F0} % of the full budget");
     }
 
@@ -37,7 +41,7 @@ internal sealed class Cascade(CascadeState state, double worth = Cascade.Default
         if (draw.Answer is null || draw.Evidence < 1)
             return false;
         var confidence = Alone(draw);
-        var (gain, cost) = state.Gains.Expect(Stage.Verification, confidence, 1, 1 - confidence, 0);
+        var (gain, cost) = state.Gains.Expect(Stage.Verification, confidence, 1, 1 - confidence, 0, model);
         return gain * _worth > cost;
     }
 
@@ -62,7 +66,7 @@ internal sealed class Cascade(CascadeState state, double worth = Cascade.Default
         {
             var end = Array.FindIndex(stops, k + 1, s => s);
             var cost = full > 0 ? Enumerable.Range(k + 1, end - k).Sum(i => draws[i].Tokens) / full : 0;
-            gains.Learn(StageOf(tallies[k]), state.Selector.Confidence(tallies[k]), k + 1, Right(tallies[end]) - Right(tallies[k]), cost);
+            gains.Learn(StageOf(tallies[k]), state.Selector.Confidence(tallies[k]), k + 1, Right(tallies[end]) - Right(tallies[k]), cost, model);
         }
 
         double Right(Tally tally) => Choose(tally) is { } answer && isRight(answer) ? 1 : 0;
@@ -77,7 +81,7 @@ internal sealed class Cascade(CascadeState state, double worth = Cascade.Default
         {
             // In shares of the full budget, where joules of both are known.
             var cost = draw.Check is { Energy: { } check, Quality: not Energy.EnergyQuality.Modelled } && draw.Energy is { Value: > 0 } one ? check / (one * solved.Tally.Budget) : 0;
-            state.Gains.Learn(Stage.Verification, Alone(draw.Draw), 1, draw.Draw.Verified == false ? 1 : 0, cost);
+            state.Gains.Learn(Stage.Verification, Alone(draw.Draw), 1, draw.Draw.Verified == false ? 1 : 0, cost, model);
         }
         var passed = ended.Where(d => d.Draw.Verified == true).Select(d => d.Draw.Answer).ToHashSet();
         if (ended.Length == 0 || (solved.Problem.Gold is null && ended.Any(d => d.Draw is { Answer: not null, Verified: null })))

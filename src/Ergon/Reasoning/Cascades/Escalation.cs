@@ -37,16 +37,16 @@ internal sealed record EscalatedProblem(IReadOnlyList<SolvedProblem> Rungs, doub
 
 /// <summary>
 /// Stage 4 of the cascade: problems that one model is not sure of go to the next larger one, where the accuracy that this is expected to gain is
-/// worth more than its joules. An answer is worth the full budget of the largest model. Before anything is learned the larger model is thought to put
+/// worth more than its joules, as soon as it is worth more for a joule than draws of the smaller. An answer is worth the full budget of the largest model. Before anything is learned the larger model is thought to put
 /// right half of what is wrong, for a quarter of its own budget. One model is loaded at a time. Ergon's own definition.
 /// </summary>
 /// <param name="rungs">The models, the smallest first.</param>
 /// <param name="task">Whose problems.</param>
-/// <param name="policy">Stops the draws of a model, for a worth in its own full budgets.</param>
+/// <param name="policy">Stops the draws of a model, given the cascade over it: that itself, or another.</param>
 /// <param name="state">Says how likely answers are right; learns what escalation gains where right answers are known.</param>
 /// <param name="options">As for <see cref="Solver"/>; the budget of joules is for all models together, checked before each.</param>
 /// <param name="worth">What a right answer is worth, in full budgets of the largest model.</param>
-internal sealed class Escalation(IReadOnlyList<Rung> rungs, IReasoningTask task, Func<double, IStoppingPolicy> policy, CascadeState state, SolverOptions options, double worth = Cascade.DefaultWorth)
+internal sealed class Escalation(IReadOnlyList<Rung> rungs, IReasoningTask task, Func<Cascade, IStoppingPolicy> policy, CascadeState state, SolverOptions options, double worth = Cascade.DefaultWorth)
 {
     private const double PutRight = 0.5, ShareOfBudget = 0.25;
 
@@ -58,15 +58,16 @@ internal sealed class Escalation(IReadOnlyList<Rung> rungs, IReasoningTask task,
         for (var i = 0; i < rungs.Count && left.Count > 0; i++)
         {
             using var rung = rungs[i].Open();
-            var stopping = policy(worth * rungs[^1].Bytes / rungs[i].Bytes);
+            var at = i;
+            var cascade = new Cascade(state, worth * Ratio(i, rungs.Count - 1), rungs[i].Name, i == rungs.Count - 1 ? null : (confidence, draws) => Next(at, confidence, draws));
             List<Problem> next = [];
-            await foreach (var solved in new Solver(rung.Model, new Chosen(task, left), stopping, Remaining(history, i), rung.Meter).RunAsync(cancellation).ConfigureAwait(false))
+            await foreach (var solved in new Solver(rung.Model, new Chosen(task, left), policy(cascade), Remaining(history, i), rung.Meter).RunAsync(cancellation).ConfigureAwait(false))
             {
                 if (!history.TryGetValue(solved.Problem.Id, out var before))
                     history[solved.Problem.Id] = before = [];
                 if (before.Count > 0)
                     Learn(before[^1], solved, i);
-                (stopping as Cascade)?.Learn(solved);
+                cascade.Learn(solved);
                 before.Add(solved);
                 if (WhyNot(solved, before, i) is { } why)
                     yield return new EscalatedProblem(before, Confidence(before), why);
@@ -88,10 +89,13 @@ internal sealed class Escalation(IReadOnlyList<Rung> rungs, IReasoningTask task,
         if (options.Budget is { } budget && before.Sum(s => s.Energy!.Value.Value) >= budget.Value)
             return FormattableString.Invariant($"the budget of {budget} is spent");
         var confidence = Confidence(before);
-        var (gain, cost) = state.Gains.Expect(Stage.Escalation, confidence, solved.Tally.Draws.Count, PutRight * (1 - confidence), ShareOfBudget * Ratio(rung, rung + 1));
+        var (gain, cost) = Next(rung, confidence, solved.Tally.Draws.Count);
         return gain * worth * Ratio(rung, rungs.Count - 1) > cost ? null
             : FormattableString.Invariant($"{rungs[rung + 1].Name} would gain {Math.Max(0, gain) * 100:F1} points for {cost / Ratio(rung, rungs.Count - 1) * 100:F0} % of a full budget");
     }
+
+    private (double Gain, double Cost) Next(int rung, double confidence, int draws) =>
+        state.Gains.Expect(Stage.Escalation, confidence, draws, PutRight * (1 - confidence), ShareOfBudget * Ratio(rung, rung + 1), rungs[rung].Name);
 
     private double Confidence(List<SolvedProblem> rungs)
     {
@@ -105,7 +109,7 @@ internal sealed class Escalation(IReadOnlyList<Rung> rungs, IReasoningTask task,
             return;
         var cost = before.Energy is { Value: > 0 } b && after.Energy is { } a ? a / (b / before.Draws.Count * options.Samples)
             : after.Tokens * Ratio(rung - 1, rung) / Math.Max(1, before.Tokens / (double)before.Draws.Count * options.Samples);
-        state.Gains.Learn(Stage.Escalation, state.Selector.Confidence(before.Tally, before.Answer), before.Tally.Draws.Count, (after.Right ? 1 : 0) - (before.Right ? 1 : 0), cost);
+        state.Gains.Learn(Stage.Escalation, state.Selector.Confidence(before.Tally, before.Answer), before.Tally.Draws.Count, (after.Right ? 1 : 0) - (before.Right ? 1 : 0), cost, rungs[rung - 1].Name);
     }
 
     private double Ratio(int from, int to) => rungs[to].Bytes / (double)rungs[from].Bytes;
