@@ -28,10 +28,13 @@ internal sealed record SolveReport(
         Units.Joules? all = solved.Rungs.All(r => r.Energy is not null) ? solved.Rungs.Aggregate(Units.Joules.Zero, (sum, r) => sum + r.Energy!.Value) : null;
         // Draws that were cancelled say little of what a whole one takes.
         BookedDraw[] whole = [.. first.Draws.Where(d => d is { Cancelled: false, Energy: not null })];
-        double? full = first.Energy is not null && whole.Length > 0 ? (first.Prompt?.Energy?.Value ?? 0) + (whole.Average(d => d.Energy!.Value.Value) * solving.Samples) : null;
+        // Without a pass of its own the prompt is in the first draw, which the others would not repeat.
+        var prompt = first.Prompt is null ? first.Draws[0].Receipt?.Prefill?.Value ?? 0 : 0;
+        double? full = first.Energy is not null && whole.Length > 0
+            ? (first.Prompt?.Energy?.Value ?? prompt) + (whole.Average(d => d.Energy!.Value.Value - (d == first.Draws[0] ? prompt : 0)) * solving.Samples) : null;
         Receipt[] taken = [.. solved.Rungs.SelectMany(r => r.Receipts)];
         return new SolveReport(
-            task, final.Answer, final.Draws.FirstOrDefault(d => !d.Cancelled && d.Draw.Answer == final.Answer)?.Text, Math.Round(solved.Confidence, 6), state.Origin, certificate,
+            task, final.Answer, final.Draws.FirstOrDefault(d => !d.Cancelled && d.Draw.Answer == final.Answer)?.Text, Math.Round(solved.Confidence, 6), $"fitted on {state.Origin}", certificate,
             (final.Reason ?? "the budget of draws is spent") + (solving.Verify && !final.Tally.Draws.Any(d => d.Verified == true) ? "; the verifier passed none" : ""), rungs.Length == 1 ? null : solved.Why, policy, [.. rungs.Zip(solved.Rungs, (rung, r) => new SolveModel(rung.Name, r.Draws.Count, Receipts.Rounded(r.Energy?.Value)))],
             solved.Rungs.Sum(r => r.Draws.Count), solving.Samples, first.PromptTokens, solved.Rungs.Sum(r => r.Tokens), Receipts.Rounded(all?.Value), Receipts.Rounded(full),
             string.Join('+', taken.Select(r => r.Source).OfType<string>().Distinct()) is { Length: > 0 } source ? source : null,

@@ -9,8 +9,8 @@ public sealed class LogProbabilityTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    private ErgonModel Load(int sequences = 1) =>
-        ErgonModel.Load(new RandomModel("llama", GgmlType.F32).Write(_folder.Path), new ModelOptions { Threads = 1, ContextLength = 256, MaxSequences = sequences });
+    private ErgonModel Load(int sequences = 1, string architecture = "llama", EngineChoice engine = EngineChoice.Ergon) =>
+        ErgonModel.Load(new RandomModel(architecture, GgmlType.F32).Write(_folder.Path), new ModelOptions { Threads = 1, ContextLength = 256, MaxSequences = sequences, Engine = engine });
 
     // ln softmax of the logits before each token but the first, by the definition.
     private static async Task<double[]> Expected(ErgonModel model, int[] tokens) => await model.Batcher.InvokeAsync(engine =>
@@ -78,13 +78,17 @@ public sealed class LogProbabilityTests : IDisposable
         }
     }
 
-    // Two sessions: one text at a time; nine: all in one pass.
+    // Two sessions: one text at a time; nine: all in one pass. Layers with a window and with short convolutions, and another engine.
     [Theory]
-    [InlineData(2)]
-    [InlineData(9)]
-    public async Task Texts_have_the_likelihood_of_their_tokens_after_the_prompt(int sequences)
+    [InlineData(2, "llama", EngineChoice.Ergon)]
+    [InlineData(9, "llama", EngineChoice.Ergon)]
+    [InlineData(2, "gemma3", EngineChoice.Ergon)]
+    [InlineData(9, "gemma3", EngineChoice.Ergon)]
+    [InlineData(4, "lfm2", EngineChoice.Ergon)]
+    [InlineData(4, "llama", EngineChoice.Libllama)]
+    public async Task Texts_have_the_likelihood_of_their_tokens_after_the_prompt(int sequences, string architecture, EngineChoice engine)
     {
-        using var model = Load(sequences);
+        using var model = Load(sequences, architecture, engine);
         const string prompt = "The answer is t";
         // "he" is one token, and reaches over the border.
         string[] texts = [" 4", "a", "he cat sat on the mat", "here", new('x', 200)];
