@@ -86,8 +86,7 @@ internal static class SolveCommand
                 MaxTokens = parsed.GetValue(most),
                 Seed = (ulong?)parsed.GetValue(seed) ?? WordProblems.EvaluationSeed,
                 Verify = parsed.GetValue(verifier) is not null,
-                // A draw with a false step is no evidence; where votes count, it has its vote.
-                AbandonFalse = name is "cascade" or "first-clean",
+                AbandonFalse = StoppingPolicies.AbandonsFalse(name),
                 Budget = parsed.GetValue(budget) is { } joules ? new Joules(Math.Round((double)joules, 6)) : null,
             };
             solving.Validate();

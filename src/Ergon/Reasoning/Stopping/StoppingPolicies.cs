@@ -22,6 +22,9 @@ internal static class StoppingPolicies
     /// <summary>The names, the default first.</summary>
     public static IReadOnlyList<string> Names { get; } = [.. s_all.Select(p => p.Name)];
 
+    /// <summary>Whether a policy's draws end with their first false step: where evidence decides, such a draw is none; where votes count, it has its vote.</summary>
+    public static bool AbandonsFalse(string name) => name is "cascade" or "first-clean";
+
     /// <summary>Makes a policy.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
     /// <param name="delta">How often a certificate may be wrong, a prediction change or a leader be behind; above 0 and below 1. Default 0.05.</param>

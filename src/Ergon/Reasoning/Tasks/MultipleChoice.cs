@@ -81,12 +81,16 @@ internal sealed partial class MultipleChoice : IReasoningTask
     /// <exception cref="ErgonException">As for <see cref="LogLikelihood.ScoreAsync"/>.</exception>
     public static async Task<(string Answer, IReadOnlyList<double> Shares)> ChooseAsync(Problem problem, ErgonModel model, CancellationToken cancellation = default)
     {
-        var question = problem.Prompt[..problem.Prompt.IndexOf('\n', StringComparison.Ordinal)];
-        var scores = await LogLikelihood.ScoreAsync(model, $"Question: {question}\nAnswer:", [.. problem.Options.Select(o => $" {o}")], cancellation).ConfigureAwait(false);
+        var (prompt, texts) = Scored(problem);
+        var scores = await LogLikelihood.ScoreAsync(model, prompt, texts, cancellation).ConfigureAwait(false);
         var best = scores.Max(s => s.PerToken);
         double[] weights = [.. scores.Select(s => Math.Exp(s.PerToken - best))];
         return (Letter(Array.IndexOf(weights, 1)), [.. weights.Select(w => w / weights.Sum())]);
     }
+
+    /// <summary>The prompt and the texts after it that <see cref="ChooseAsync"/> compares.</summary>
+    public static (string Prompt, IReadOnlyList<string> Texts) Scored(Problem problem) =>
+        ($"Question: {problem.Prompt[..problem.Prompt.IndexOf('\n', StringComparison.Ordinal)]}\nAnswer:", [.. problem.Options.Select(o => $" {o}")]);
 
     private static string Letter(int index) => ((char)('A' + index)).ToString();
 
