@@ -118,7 +118,7 @@ public sealed class RepeatedSamplingChatClient : DelegatingChatClient
         drawing.Temperature ??= _options.Temperature;
         // A call's seed repeats all of its draws, which must not be one another's.
         if (drawing.Seed is { } seed)
-            drawing.Seed = WordsEvaluation.DrawSeed(unchecked((ulong)seed), 0, index);
+            drawing.Seed = SplitMix64.DrawSeed(unchecked((ulong)seed), 0, index);
         // Other clients may pass on what they do not know.
         if (isErgon)
             (drawing.AdditionalProperties ??= [])[ErgonChatClient.LogProbabilityKey] = true;
