@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using Ergon.Cli.Bench;
+using Ergon.Cli.Evaluation;
 using Ergon.Runtime;
 using Ergon.Runtime.Plans;
 
@@ -20,6 +21,8 @@ namespace Ergon.Cli;
 [JsonSerializable(typeof(DoctorReport))]
 [JsonSerializable(typeof(PerplexityFigure))]
 [JsonSerializable(typeof(EvalResult))]
+[JsonSerializable(typeof(SolveReport))]
+[JsonSerializable(typeof(ReportData))]
 [JsonSerializable(typeof(BenchReport))]
 [JsonSerializable(typeof(PredictionReport))]
 [JsonSerializable(typeof(MeterOverhead))]
@@ -34,8 +37,10 @@ internal sealed partial class CliJson : JsonSerializerContext
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     });
 
-    public static void Write<T>(TextWriter output, T value) =>
-        output.WriteLine(JsonSerializer.Serialize(value, (JsonTypeInfo<T>)Readable.GetTypeInfo(typeof(T))!));
+    public static void Write<T>(TextWriter output, T value) => output.WriteLine(Text(value));
+
+    /// <summary>The same as text.</summary>
+    public static string Text<T>(T value) => JsonSerializer.Serialize(value, (JsonTypeInfo<T>)Readable.GetTypeInfo(typeof(T))!);
 }
 
 internal sealed record RunResult(string Text, string FinishReason, Usage Usage, Timings Timings, IReadOnlyList<string> Devices, string Engine, EnergyFigures? Energy);
@@ -78,11 +83,6 @@ internal sealed record DoctorReport(IReadOnlyList<string> Meters, IReadOnlyList<
 internal sealed record DoctorFinding(string Subject, bool Ok, string Text, string? Grant);
 
 internal sealed record PerplexityFigure(double Perplexity, double StandardError, int Tokens, int Chunks);
-
-internal sealed record EvalResult(
-    string Task, int Items, int Samples, float Temperature, long Seed, double Accuracy, IReadOnlyDictionary<string, double> PassAtK,
-    long PromptTokens, long CompletionTokens, double Seconds, IReadOnlyList<string> Devices, string Engine,
-    EnergyFigures? Energy, double? Ipw, double? Ipj);
 
 internal sealed record PlanReport(
     IReadOnlyList<PlannedPoint> Front, PlannedPoint Chosen, string Objective, string Reason, bool Simulated, PlanPrediction Predicted, PlanActual? Actual, ExecutionPlan? Plan);

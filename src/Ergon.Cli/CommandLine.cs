@@ -57,7 +57,7 @@ internal static class CommandLine
             "ergon pull hf:bartowski/Llama-3.2-1B-Instruct-GGUF",
             "ergon chat Llama-3.2-1B")
         {
-            RunCommand.Create(terminal), ChatCommand.Create(terminal),
+            RunCommand.Create(terminal), ChatCommand.Create(terminal), SolveCommand.Create(terminal),
             PullCommand.Create(terminal), ListCommand.Create(terminal), RemoveCommand.Create(terminal),
             EmbedCommand.Create(terminal), InspectCommand.Create(terminal), TokenizeCommand.Create(terminal),
             DevicesCommand.Create(terminal), PlanCommand.Create(terminal), TopCommand.Create(terminal), DoctorCommand.Create(terminal), NativesCommand.Create(terminal),

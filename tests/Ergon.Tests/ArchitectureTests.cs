@@ -16,7 +16,7 @@ public sealed class ArchitectureTests
         ["Ergon.Energy"] = ["Ergon.Units", "Ergon.Devices", "Ergon.Cost"],
         ["Ergon.Simulation"] = ["Ergon.Units", "Ergon.Cost", "Ergon.Devices"],
         ["Ergon.Planning"] = ["Ergon.Units", "Ergon.Models", "Ergon.Devices", "Ergon.Cost"],
-        ["Ergon.Reasoning"] = ["Ergon.Units", "Ergon.Inference", "Ergon.Models"],
+        ["Ergon.Reasoning"] = ["Ergon.Units", "Ergon.Inference", "Ergon.Models", "Ergon.Energy"],
         ["Ergon.Runtime"] = ["Ergon.Units", "Ergon.Inference", "Ergon.Models", "Ergon.Devices", "Ergon.Cost", "Ergon.Energy", "Ergon.Simulation", "Ergon.Planning", "Ergon.Reasoning"],
     };
 

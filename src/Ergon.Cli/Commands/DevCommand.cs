@@ -23,6 +23,8 @@ internal static class DevCommand
         CatalogueCheck.Create(terminal),
         CertificatesCommand.Create(terminal),
         PoliciesCommand.Create(terminal),
+        DrawsBench.Create(terminal),
+        EscalationBench.Create(terminal),
         FirstToken.CreateVerb(terminal),
         PlanBench.CreateVerb(terminal),
         Qeil.CreateVerb(terminal),

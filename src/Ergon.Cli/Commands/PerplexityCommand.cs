@@ -19,8 +19,6 @@ internal static class PerplexityCommand
             "ergon perplexity model.gguf wiki.test.raw", "ergon perplexity model.gguf book.txt --ctx 2048 --json")
         { model, file, json };
         engine.AddTo(verb);
-        void Report((PerplexityResult SoFar, int Chunks) p) =>
-            terminal.Status(string.Create(CultureInfo.InvariantCulture, $"{p.SoFar.Chunks} of {Amount.Count(p.Chunks, "chunk")}: {p.SoFar.Value:F4}"), p.SoFar.Chunks == p.Chunks);
         return verb.Does(async (parsed, cancellation) =>
         {
             var text = TextInput.ReadFile(parsed.GetValue(file)!, "FILE");
@@ -28,12 +26,23 @@ internal static class PerplexityCommand
             var context = loaded.ContextLength;
             if (context > loaded.Description.TrainingContext)
                 terminal.Error.WriteLine($"Warning: --ctx {context} is above the {loaded.Description.TrainingContext} positions that the model was trained on; perplexity rises there.");
-            var result = await Perplexity.MeasureAsync(loaded, text, new Immediate<(PerplexityResult SoFar, int Chunks)>(Report), cancellation);
+            var result = await Perplexity.MeasureAsync(loaded, text, new Immediate<(PerplexityResult SoFar, int Chunks)>(p => Report(terminal, p, parsed.GetValue(json))), cancellation);
             if (parsed.GetValue(json))
                 CliJson.Write(terminal.Out, new PerplexityFigure(result.Value, result.StandardError, result.Tokens, result.Chunks));
             else
-                terminal.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"perplexity {result.Value:F4} +/- {result.StandardError:F4} over {Amount.Count(result.Tokens, "token")} in {Amount.Count(result.Chunks, "chunk")}"));
+                terminal.Out.WriteLine(Line(result));
             return Exit.Ok;
         });
+    }
+
+    /// <summary>The result for people.</summary>
+    public static string Line(PerplexityResult result) => string.Create(CultureInfo.InvariantCulture,
+        $"perplexity {result.Value:F4} +/- {result.StandardError:F4} over {Amount.Count(result.Tokens, "token")} in {Amount.Count(result.Chunks, "chunk")}");
+
+    /// <summary>How far it is; nothing where the result is JSON.</summary>
+    public static void Report(Terminal terminal, (PerplexityResult SoFar, int Chunks) p, bool isSilent)
+    {
+        if (!isSilent)
+            terminal.Status(string.Create(CultureInfo.InvariantCulture, $"{p.SoFar.Chunks} of {Amount.Count(p.Chunks, "chunk")}: {p.SoFar.Value:F4}"), p.SoFar.Chunks == p.Chunks);
     }
 }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Diagnostics;
 using Ergon.Inference;
 using Ergon.Reasoning;
+using Ergon.Reasoning.Cascades;
 using Ergon.Reasoning.Scaling;
 using Ergon.Reasoning.Selection;
 using Ergon.Reasoning.Stopping;
@@ -21,20 +22,30 @@ internal static class PoliciesCommand
         var items = Settings.Whole("--items", null, "Problems [default: 500]", 2, 1_000_000);
         var samples = Settings.Whole("--samples", null, "Draws of each [default: 16]", 4, 1000);
         var seed = Settings.Whole("--seed", "-s", "Seed of problems and draws [default: 99]", 0);
+        var save = Settings.Text("--save", "FILE", "Fit the cascade's state on these draws and write it");
+        var state = Settings.Text("--state", "FILE", "The cascade's state [default: what comes with Ergon]");
         var engine = new EngineSettings();
-        var verb = new Verb("policies", "Compare stopping policies on the same draws of generated problems", "ergon dev policies words-m --items 500 --samples 16")
-        { model, items, samples, seed };
+        var verb = new Verb("policies", "Compare stopping policies on the same draws of generated problems",
+            "ergon dev policies words-m --items 500 --samples 16", "ergon dev policies words-m --seed 7 --save words.json")
+        { model, items, samples, seed, save, state };
         engine.AddTo(verb);
         return verb.Does(async (parsed, cancellation) =>
         {
             var count = parsed.GetValue(items) ?? 500;
             using var loaded = engine.Load(parsed, terminal, parsed.GetValue(model), Math.Min(Rows, count), Context, cancellation);
-            await RunAsync(terminal, loaded, count, parsed.GetValue(samples) ?? 16, (ulong?)parsed.GetValue(seed) ?? WordProblems.EvaluationSeed, cancellation);
+            var drawSeed = (ulong?)parsed.GetValue(seed) ?? WordProblems.EvaluationSeed;
+            var log = await DrawAsync(terminal, loaded, count, parsed.GetValue(samples) ?? 16, drawSeed, cancellation);
+            if (parsed.GetValue(save) is { } file)
+            {
+                CascadeState.Fit(FormattableString.Invariant($"{count} word problems of seed {drawSeed}, {parsed.GetValue(samples) ?? 16} draws of {Path.GetFileNameWithoutExtension(loaded.Description.File.Path)} each"), log).Save(file);
+                return Exit.Ok;
+            }
+            Compare(terminal.Out, loaded, log, parsed.GetValue(samples) ?? 16, parsed.GetValue(state) is { } path ? CascadeState.Load(path) : CascadeState.OfWords());
             return Exit.Ok;
         });
     }
 
-    private static async Task RunAsync(Terminal terminal, ErgonModel model, int items, int samples, ulong seed, CancellationToken cancellation)
+    private static async Task<List<LoggedProblem>> DrawAsync(Terminal terminal, ErgonModel model, int items, int samples, ulong seed, CancellationToken cancellation)
     {
         var began = Stopwatch.GetTimestamp();
         List<LoggedProblem> log = [];
@@ -45,27 +56,46 @@ internal static class PoliciesCommand
         }
         var tokens = log.Sum(p => p.Draws.Sum(d => (long)d.Tokens));
         terminal.Out.WriteLine(Text($"{Amount.Count(items, "problem")} of seed {seed}, {samples} draws each at temperature 0.8: {Amount.Count(tokens, "token")} in {Stopwatch.GetElapsedTime(began).TotalSeconds:F0} s"));
+        return log;
+    }
+
+    private static void Compare(TextWriter output, ErgonModel model, List<LoggedProblem> log, int samples, CascadeState state)
+    {
+        var tokens = log.Sum(p => p.Draws.Sum(d => (long)d.Tokens));
         IStoppingPolicy[] policies =
         [
             new FixedBudget(), new Settled(), new EarlyStoppingSelfConsistency(), new AdaptiveConsistency(), new AdaptiveConsistency(0.9), new Prediction(0.02), new Prediction(), new Certificate(),
-            new WorthOfDraws(1, 1, 0.005), new BestOfN(), new FirstVerified(acceptEvidence: true), Cascade(0.1),
+            new WorthOfDraws(1, 1, 0.005), new BestOfN(), new FirstVerified(acceptEvidence: true), CleanOrGiveUp(0.1), new Cascade(state),
         ];
         List<string[]> rows = [["policy", "accuracy", "95 % interval", "as the full vote", "draws", "tokens"]];
         foreach (var policy in policies)
             rows.Add(Row(policy.Name, ReplayResult.Of(log, policy), tokens));
         LoggedProblem[] abandoned = [.. log.Select(p => p.Abandoned)];
         // Their own full vote is another, without the draws that were abandoned.
-        foreach (var policy in new IStoppingPolicy[] { new FirstVerified(acceptEvidence: true), Cascade(0.1) })
+        foreach (var policy in new IStoppingPolicy[] { new FirstVerified(acceptEvidence: true), CleanOrGiveUp(0.1), new Cascade(state, 1), new Cascade(state) })
             rows.Add(Row($"{policy.Name}, abandoning", ReplayResult.Of(abandoned, policy) with { Agreeing = null }, tokens));
         var (selected, error) = Cross(log);
         rows.Add(Row("arde, all draws", selected, tokens));
         rows.Add(Row("gold-answer oracle", Oracle(log), tokens));
-        Columns.Write(terminal.Out, rows);
-        terminal.Out.WriteLine(Text($"arde: fitted on one half, applied to the other and the reverse; calibration error there {error:F3}"));
-        WriteLaws(terminal.Out, model, log, samples);
+        Columns.Write(output, rows);
+        output.WriteLine(Text($"the cascade's confidence when it stopped, abandoning: calibration error {Calibration(abandoned, state):F3}; its state: {state.Origin}"));
+        output.WriteLine(Text($"arde: fitted on one half, applied to the other and the reverse; calibration error there {error:F3}"));
+        WriteLaws(output, model, log, samples);
     }
 
-    private static FirstOf Cascade(double least) => new(new FirstVerified(acceptEvidence: true), new GiveUp(least));
+    private static FirstOf CleanOrGiveUp(double least) => new(new FirstVerified(acceptEvidence: true), new GiveUp(least));
+
+    private static double Calibration(LoggedProblem[] log, CascadeState state)
+    {
+        var (policy, predictions, outcomes) = (new Cascade(state), new List<double>(), new List<bool>());
+        foreach (var problem in log)
+        {
+            var tally = problem.After(Enumerable.Range(1, problem.Draws.Count).First(n => n == problem.Draws.Count || policy.Stop(problem.After(n)) is not null));
+            predictions.Add(state.Selector.Confidence(tally));
+            outcomes.Add(policy.Choose(tally) == problem.Gold);
+        }
+        return LogisticModel.CalibrationError(predictions, outcomes);
+    }
 
     // Each half is judged by a selector that never saw it.
     private static (ReplayResult Result, double CalibrationError) Cross(List<LoggedProblem> log)

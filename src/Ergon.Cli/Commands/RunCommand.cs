@@ -99,7 +99,9 @@ internal static class RunCommand
 
     private static double Rounded(double value) => Math.Round(value, 3);
 
-    private static (string? Model, string Prompt) Split(string[] words, string? file, Terminal terminal)
+    /// <summary>The model, if one is named, and the prompt.</summary>
+    /// <exception cref="ErgonException">There is no prompt, or two.</exception>
+    internal static (string? Model, string Prompt) Split(string[] words, string? file, Terminal terminal)
     {
         if (file is not null)
         {

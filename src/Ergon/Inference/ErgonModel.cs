@@ -184,6 +184,9 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
         return await Session.RestoreAsync(this, _batcher, source, cancellation).ConfigureAwait(false);
     }
 
+    /// <summary>What runs its passes.</summary>
+    internal Batcher Batcher => _batcher;
+
     /// <summary>How keys and values are stored.</summary>
     internal KvCacheType KvType { get; }
 

@@ -21,6 +21,7 @@ internal sealed class Generation : IDisposable
     private long _lastToken;
     private long _promptBegan;
     private int _completed;
+    private double _logProbability;
     private int _rowsInFlight;
 
     /// <param name="sequence">The sequence of the engine that it extends.</param>
@@ -135,6 +136,8 @@ internal sealed class Generation : IDisposable
             Fail(new ErgonException("The grammar allows no token of this vocabulary here, so the answer cannot go on; change the grammar."));
             return;
         }
+        double? logProbability = _options.LogProbabilities ? LogSoftmax.Of(logits, token) : null;
+        _logProbability += logProbability ?? 0;
         _lastToken = Stopwatch.GetTimestamp();
         if (_completed++ == _before)
             _firstToken = _lastToken;
@@ -143,7 +146,7 @@ internal sealed class Generation : IDisposable
             End(FinishReason.Stop);
             return;
         }
-        _tokens.Writer.TryWrite(new GeneratedToken(token, _text.Append(token)));
+        _tokens.Writer.TryWrite(new GeneratedToken(token, _text.Append(token), (float?)logProbability));
         _known.Add(token);
         EndIfComplete();
     }
@@ -166,7 +169,10 @@ internal sealed class Generation : IDisposable
             _tokens.Writer.TryWrite(new GeneratedToken(-1, rest));
         var promptEnd = _firstToken == 0 ? Stopwatch.GetTimestamp() : _firstToken;
         Statistics = new GenerationStatistics(_promptLength, Math.Min(_reused, _promptLength), _completed, reason, _firstToken == 0 ? null : Stopwatch.GetElapsedTime(_began, _firstToken),
-            _promptBegan == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_promptBegan, promptEnd), _completed > _before + 1 ? Stopwatch.GetElapsedTime(_firstToken, _lastToken) : TimeSpan.Zero);
+            _promptBegan == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_promptBegan, promptEnd), _completed > _before + 1 ? Stopwatch.GetElapsedTime(_firstToken, _lastToken) : TimeSpan.Zero)
+        {
+            LogProbability = _options.LogProbabilities && _before == 0 ? _logProbability : null,
+        };
         _tokens.Writer.TryComplete();
     }
 

@@ -12,6 +12,12 @@ public sealed record GenerationOptions
     /// <summary>Whether tokens that end an answer are generated past, for measurements. Default false.</summary>
     public bool IgnoreEndOfGeneration { get; init; }
 
+    /// <summary>
+    /// Whether tokens come with their log-probabilities: natural logarithms under the model's own distribution, the softmax of its raw logits at
+    /// temperature 1, before bias, penalties, grammar and truncation. Costs nothing where it is false, the default.
+    /// </summary>
+    public bool LogProbabilities { get; init; }
+
     /// <summary>How tokens are chosen.</summary>
     public SamplingOptions Sampling { get; init; } = new();
 
@@ -30,7 +36,8 @@ public sealed record GenerationOptions
 /// <summary>A generated token.</summary>
 /// <param name="Id">Its id; -1 for the text that was held back when the generation ended, which belongs to no token of its own.</param>
 /// <param name="Text">The text that became certain with it: empty while a character is incomplete or a stop sequence may be starting.</param>
-public readonly record struct GeneratedToken(int Id, string Text);
+/// <param name="LogProbability">As <see cref="GenerationOptions.LogProbabilities"/> says; <see langword="null"/> where it was not asked for, and without an id.</param>
+public readonly record struct GeneratedToken(int Id, string Text, float? LogProbability = null);
 
 /// <summary>Why a generation ended.</summary>
 public enum FinishReason
@@ -55,6 +62,9 @@ public enum FinishReason
 /// <param name="DecodeTime">From the first token to the last.</param>
 public sealed record GenerationStatistics(int PromptTokens, int ReusedTokens, int CompletionTokens, FinishReason FinishReason, TimeSpan? TimeToFirstToken, TimeSpan PromptTime, TimeSpan DecodeTime)
 {
+    /// <summary>The sum of the log-probabilities of all <see cref="CompletionTokens"/>, in nats; <see langword="null"/> unless <see cref="GenerationOptions.LogProbabilities"/> asked for it.</summary>
+    public double? LogProbability { get; init; }
+
     /// <summary>Prompt tokens computed a second; 0 when none were.</summary>
     public double PromptTokensPerSecond => Rate(PromptTokens - ReusedTokens, PromptTime);
 

@@ -1,5 +1,3 @@
-using Ergon.Models;
-
 namespace Ergon.Inference;
 
 /// <summary>How well a model predicts a text.</summary>
@@ -8,6 +6,12 @@ namespace Ergon.Inference;
 /// <param name="Tokens">Predicted tokens that were counted.</param>
 /// <param name="Chunks">Chunks that they came from.</param>
 public sealed record PerplexityResult(double Value, double StandardError, int Tokens, int Chunks);
+
+/// <summary>The loss of one chunk, the negative log-likelihood of its tokens in nats.</summary>
+/// <param name="Sum">Over the tokens that count.</param>
+/// <param name="Squares">Their squares' sum.</param>
+/// <param name="Tokens">How many.</param>
+internal readonly record struct ChunkLoss(double Sum, double Squares, int Tokens);
 
 /// <summary>
 /// Perplexity by the rules of <c>llama-perplexity</c>, so that figures can be compared: the text is cut into
@@ -26,30 +30,54 @@ public static class Perplexity
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(text);
+        var tokens = Tokens(model, text);
+        var chunks = tokens.Length / model.ContextLength;
+        List<ChunkLoss> losses = [];
+        while (losses.Count < chunks)
+        {
+            losses.Add(await MeasureAsync(model, tokens, losses.Count, cancellation).ConfigureAwait(false));
+            progress?.Report((Result(losses), chunks));
+        }
+        return Result(losses);
+    }
+
+    /// <summary>A text's tokens, of which whole contexts are chunks.</summary>
+    /// <exception cref="ErgonException">They are fewer than two chunks.</exception>
+    internal static int[] Tokens(ErgonModel model, string text)
+    {
         var tokens = model.Tokenizer.Tokenize(text.EndsWith('\n') ? text[..^1] : text, addSpecial: true, parseSpecial: false);
         var length = model.ContextLength;
         if (length < 4)
             throw new ErgonException($"ctx is {length}, but perplexity needs chunks of 4 tokens or more.");
-        if (tokens.Length < 2 * length)
-            throw new ErgonException($"The text has {tokens.Length} tokens, but two chunks of {length} are needed; use a longer text or a smaller --ctx.");
-        var chunks = tokens.Length / length;
-        var losses = new Losses();
-        for (var chunk = 0; chunk < chunks; chunk++)
-        {
-            var own = tokens.AsMemory(chunk * length, length);
-            // A chunk at a time, so that other work of the engine comes in between.
-            await model.InvokeAsync(engine => Measure(engine, model.Tokenizer, own.Span, losses, cancellation)).ConfigureAwait(false);
-            progress?.Report((losses.Result(chunk + 1), chunks));
-        }
-        return losses.Result(chunks);
+        return tokens.Length >= 2 * length ? tokens
+            : throw new ErgonException($"The text has {tokens.Length} tokens, but two chunks of {length} are needed; use a longer text or a smaller --ctx.");
     }
 
-    private static bool Measure(IEngine engine, Tokenizer tokenizer, ReadOnlySpan<int> tokens, Losses losses, CancellationToken cancellation)
+    /// <summary>Measures one chunk, so that other work of the engine comes between two.</summary>
+    internal static Task<ChunkLoss> MeasureAsync(ErgonModel model, int[] tokens, int chunk, CancellationToken cancellation)
+    {
+        var own = tokens.AsMemory(chunk * model.ContextLength, model.ContextLength);
+        return model.Batcher.InvokeAsync(engine => Measure(engine, model, own.Span, cancellation));
+    }
+
+    /// <summary>Of the chunks measured, at least one.</summary>
+    internal static PerplexityResult Result(IReadOnlyList<ChunkLoss> chunks)
+    {
+        var count = chunks.Sum(c => c.Tokens);
+        var mean = chunks.Sum(c => c.Sum) / count;
+        var error = count > 1 ? Math.Sqrt(Math.Max(0, (chunks.Sum(c => c.Squares) / count) - (mean * mean)) / (count - 1)) : 0;
+        return new PerplexityResult(Math.Exp(mean), Math.Exp(mean) * error, count, chunks.Count);
+    }
+
+    private static ChunkLoss Measure(IEngine engine, ErgonModel model, ReadOnlySpan<int> tokens, CancellationToken cancellation)
     {
         var sequence = engine.Cells.Open() ?? throw new ErgonException("All sessions of this model are open; perplexity needs one for itself.");
         try
         {
-            var vocabulary = engine.VocabularySize;
+            model.Batcher.Held.Add(sequence);
+            double sum = 0, squares = 0;
+            var count = 0;
+            var (vocabulary, tokenizer) = (engine.VocabularySize, model.Tokenizer);
             for (var start = 0; start < tokens.Length; start += Engine.MaxRows)
             {
                 cancellation.ThrowIfCancellationRequested();
@@ -60,53 +88,23 @@ public static class Perplexity
                     var token = position == 0 && tokenizer.Vocabulary.AddsBos ? tokenizer.Vocabulary.Bos : tokens[position];
                     rows[i] = new PassRow(sequence, token, WantsLogits: position >= tokens.Length / 2 && position < tokens.Length - 1);
                 }
-                if (!engine.TryRun(rows, out var logits))
+                if (!model.Batcher.TryRun(rows, out var logits))
                     throw new ErgonException($"The cache has no room for a chunk of {tokens.Length} tokens beside what the open sessions keep; close them.");
                 for (var i = 0; i < rows.Length; i++)
                 {
                     if (!rows[i].WantsLogits)
                         continue;
-                    losses.Add(NegativeLogLikelihood(logits[..vocabulary], tokens[start + i + 1]));
+                    var loss = -LogSoftmax.Of(logits[..vocabulary], tokens[start + i + 1]);
+                    (sum, squares, count) = (sum + loss, squares + (loss * loss), count + 1);
                     logits = logits[vocabulary..];
                 }
             }
-            return true;
+            return new ChunkLoss(sum, squares, count);
         }
         finally
         {
+            model.Batcher.Held.Remove(sequence);
             engine.Cells.Close(sequence);
         }
-    }
-
-    private sealed class Losses
-    {
-        private double _sum;
-        private double _squares;
-        private int _count;
-
-        public void Add(double loss)
-        {
-            _sum += loss;
-            _squares += loss * loss;
-            _count++;
-        }
-
-        public PerplexityResult Result(int chunks)
-        {
-            var mean = _sum / _count;
-            var error = _count > 1 ? Math.Sqrt(Math.Max(0, (_squares / _count) - (mean * mean)) / (_count - 1)) : 0;
-            return new PerplexityResult(Math.Exp(mean), Math.Exp(mean) * error, _count, chunks);
-        }
-    }
-
-    private static double NegativeLogLikelihood(ReadOnlySpan<float> logits, int token)
-    {
-        var max = float.NegativeInfinity;
-        foreach (var logit in logits)
-            max = Math.Max(max, logit);
-        double sum = 0;
-        foreach (var logit in logits)
-            sum += Math.Exp(logit - max);
-        return Math.Log(sum) - (logits[token] - max);
     }
 }

@@ -1,5 +1,5 @@
-using System.Diagnostics;
 using System.Text;
+using Ergon.Energy;
 using Ergon.Inference;
 using Ergon.Models.Templates;
 using Ergon.Reasoning.Stopping;
@@ -15,7 +15,7 @@ internal sealed class ProblemUnderWay : IDisposable
     private readonly IReasoningTask _task;
     private readonly IStoppingPolicy _policy;
     private readonly SolverOptions _options;
-    private readonly Func<DrawUse, Joules?> _joules;
+    private readonly Metering? _meter;
     private readonly int _item;
     private readonly int[] _prompt;
     private readonly Tally _tally;
@@ -24,26 +24,34 @@ internal sealed class ProblemUnderWay : IDisposable
     private readonly CancellationTokenSource _stop;
     private readonly Lazy<Task<Session>> _prefix;
     private readonly SemaphoreSlim _forking = new(1);
+    private readonly Task<Receipt>?[] _receipts; // of draws: waiting for a meter keeps no row from the next draw
+    private Task<Receipt>? _promptReceipt;
+    private Joules _spent;
+    private int _paid; // draws whose joules are in _spent
     private int _begun;
     private int _running;
     private string? _reason;
 
     /// <summary>Begins nothing yet; <paramref name="item"/> is its index among the task's problems, the others are the solver's.</summary>
-    public ProblemUnderWay(ErgonModel model, IReasoningTask task, IStoppingPolicy policy, SolverOptions options, Func<DrawUse, Joules?>? joules, int item, CancellationToken cancellation)
+    public ProblemUnderWay(ErgonModel model, IReasoningTask task, IStoppingPolicy policy, SolverOptions options, Metering? meter, int item, CancellationToken cancellation)
     {
-        (_model, _task, _policy, _options, _joules, _item, _caller) = (model, task, policy, options, joules ?? (_ => null), item, cancellation);
+        (_model, _task, _policy, _options, _meter, _item, _caller) = (model, task, policy, options, meter, item, cancellation);
         _prompt = model.Tokenize(new ChatTemplateInput { Messages = [new ChatTemplateMessage("user", Problem.Prompt)] });
         _tally = new Tally(options.Samples);
         _draws = new BookedDraw?[options.Samples];
+        _receipts = new Task<Receipt>?[options.Samples];
         _stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         _prefix = new Lazy<Task<Session>>(PrefixAsync);
     }
 
     /// <summary>Whether another draw may begin now.</summary>
-    public bool Wants => !Decided && _begun < _options.Samples && _running < _options.Wave;
+    public bool Wants => !Decided && _begun < _options.Samples && _running < _options.Wave && Affords;
 
     /// <summary>Whether all is done.</summary>
     public bool Ended => _running == 0 && (Decided || _begun == _options.Samples);
+
+    // The first draw shows what one takes.
+    private bool Affords => _options.Budget is not { } budget || _begun == 0 || (_paid > 0 && _spent.Value + ((_running + 1) * _spent.Value / _paid) <= budget.Value);
 
     private bool Decided => _reason is not null;
 
@@ -61,6 +69,8 @@ internal sealed class ProblemUnderWay : IDisposable
     {
         _running--;
         _draws[index] = draw;
+        if (_options.Budget is not null)
+            Pay(draw);
         while (!Decided && _tally.Left > 0 && _draws[_tally.Draws.Count] is { } seen)
         {
             _tally.Add(seen.Draw);
@@ -69,29 +79,42 @@ internal sealed class ProblemUnderWay : IDisposable
         }
         if (Decided)
             _stop.Cancel();
+        else if (_running == 0 && _tally.Left > 0 && !Affords)
+            _reason = FormattableString.Invariant($"another draw would exceed {_options.Budget}");
+    }
+
+    private void Pay(BookedDraw draw)
+    {
+        if (draw.Energy is not { } energy)
+            throw new ErgonException($"A budget of {_options.Budget} is set, but what a draw took is unknown: {draw.Receipt?.Reason}; leave the budget out.");
+        _spent += energy + (draw.Check is { Quality: not EnergyQuality.Modelled, Energy: { } check } ? check : Joules.Zero);
+        if (_paid++ == 0 && _promptReceipt is { IsCompletedSuccessfully: true, Result.Energy: { } prompt })
+            _spent += prompt;
     }
 
     /// <summary>Draws once, on a row of its own.</summary>
     public async Task<BookedDraw> DrawAsync(int index)
     {
         var text = new StringBuilder();
-        int tokens;
-        Joules? energy;
         var (cancelled, count) = (false, 0);
         int? falseAt = null;
+        GenerationStatistics? statistics = null;
         var session = await _prefix.Value.ConfigureAwait(false);
         var fork = _options.Wave == 1 ? null : await ForkAsync(session).ConfigureAwait(false);
+        Func<int, Task<Receipt>>? close = null;
         try
         {
+            var own = fork ?? session;
             var generation = new GenerationOptions
             {
                 MaxTokens = _options.MaxTokens,
-                Sampling = new SamplingOptions { Temperature = _options.Temperature, TopK = 0, TopP = 1, MinP = 0, Seed = WordsEvaluation.DrawSeed(_options.Seed, _item, index) },
+                LogProbabilities = true,
+                Sampling = new SamplingOptions { Temperature = _options.Temperature, TopK = 0, TopP = 1, MinP = 0, Seed = SplitMix64.DrawSeed(_options.Seed, _item, index) },
             };
-            var began = Stopwatch.GetTimestamp();
+            close = _meter?.Invoke(own);
             try
             {
-                await foreach (var token in (fork ?? session).GenerateAsync(_prompt, generation, _stop.Token).ConfigureAwait(false))
+                await foreach (var token in own.GenerateAsync(_prompt, generation, _stop.Token).ConfigureAwait(false))
                 {
                     text.Append(token.Text);
                     count++;
@@ -108,22 +131,32 @@ internal sealed class ProblemUnderWay : IDisposable
             {
                 cancelled = true;
             }
-            var statistics = (fork ?? session).Statistics;
-            tokens = statistics?.CompletionTokens ?? count;
-            // What a cancelled draw spent is spent.
-            energy = _joules(new DrawUse((statistics?.PromptTokens - statistics?.ReusedTokens) ?? 0, tokens, began, Stopwatch.GetElapsedTime(began)));
+            statistics = own.Statistics;
         }
         finally
         {
+            // Before the sequence is another's. What a cancelled draw spent is spent.
+            _receipts[index] = close?.Invoke(statistics?.CompletionTokens ?? count);
             fork?.Dispose();
         }
         var answer = text.ToString();
+        var tokens = statistics?.CompletionTokens ?? count;
+        var receipt = _options.Budget is not null && _receipts[index] is { } taken ? await taken.ConfigureAwait(false) : null;
         if (cancelled)
-            return new BookedDraw(default, answer, tokens, energy, Cancelled: true, falseAt);
+            return new BookedDraw(default, answer, tokens, Cancelled: true, falseAt, receipt);
         if (falseAt is not null && _options.AbandonFalse)
-            return new BookedDraw(new Draw(null, Evidence: 0), answer, tokens, energy, Cancelled: false, falseAt);
-        var verified = _options.Verify ? await _task.VerifyAsync(Problem, answer, _caller).ConfigureAwait(false) : null;
-        return new BookedDraw(new Draw(_task.Extract(Problem, answer), verified, _task.Evidence(Problem, answer)), answer, tokens, energy, Cancelled: false, falseAt);
+            return new BookedDraw(new Draw(null, Evidence: 0), answer, tokens, Cancelled: false, falseAt, receipt);
+        var draw = new Draw(_task.Extract(Problem, answer), null, _task.Evidence(Problem, answer), tokens > 0 ? statistics?.LogProbability / tokens : null);
+        var booked = new BookedDraw(draw, answer, tokens, Cancelled: false, falseAt, receipt);
+        return _options.Verify && _policy.Verifies(draw) ? await VerifyAsync(booked).ConfigureAwait(false) : booked;
+    }
+
+    private async Task<BookedDraw> VerifyAsync(BookedDraw draw)
+    {
+        var close = _meter?.Invoke(null);
+        var verdict = await _task.VerifyAsync(Problem, draw.Text, _caller).ConfigureAwait(false);
+        var check = close is null ? null : await close(0).ConfigureAwait(false);
+        return draw with { Draw = draw.Draw with { Verified = verdict }, Verified = true, Check = check };
     }
 
     /// <summary>What came of it.</summary>
@@ -132,8 +165,16 @@ internal sealed class ProblemUnderWay : IDisposable
         var answer = _policy.Choose(_tally);
         // An answer stands for the texts that gave it; the verifier reads the first of them.
         var spokesman = _draws.FirstOrDefault(d => d is { Cancelled: false } && d.Draw.Answer == answer);
-        var right = answer is not null && spokesman is not null && await _task.IsRightAsync(Problem, spokesman.Text, cancellation).ConfigureAwait(false);
-        return new SolvedProblem(Problem, answer, right, _reason, _prompt.Length, [.. _draws.OfType<BookedDraw>()]);
+        // A verifier that has judged it already need not do so again.
+        var right = answer is not null && spokesman is not null && (Problem.Gold is null && spokesman.Verified
+            ? spokesman.Draw.Verified == true : await _task.IsRightAsync(Problem, spokesman.Text, cancellation).ConfigureAwait(false));
+        List<BookedDraw> draws = [];
+        for (var i = 0; i < _begun; i++)
+        {
+            if (_draws[i] is { } draw)
+                draws.Add(_receipts[i] is { } receipt ? draw with { Receipt = await receipt.ConfigureAwait(false) } : draw);
+        }
+        return new SolvedProblem(Problem, answer, right, _reason, _prompt.Length, draws, _tally, _promptReceipt is null ? null : await _promptReceipt.ConfigureAwait(false));
     }
 
     private async Task<Session> PrefixAsync()
@@ -141,16 +182,21 @@ internal sealed class ProblemUnderWay : IDisposable
         var session = _model.CreateSession();
         if (_options.Wave == 1)
             return session;
+        var close = _meter?.Invoke(session);
         try
         {
             // Computing the prompt ends with its last token's logits; what they would choose is not wanted.
             await foreach (var _ in session.GenerateAsync(_prompt, new GenerationOptions { MaxTokens = 1 }, _caller).ConfigureAwait(false))
             {
             }
+            _promptReceipt = close?.Invoke(1);
+            if (_options.Budget is not null && _promptReceipt is not null)
+                await _promptReceipt.ConfigureAwait(false);
             return session;
         }
         catch
         {
+            _ = close?.Invoke(0);
             session.Dispose();
             throw;
         }

@@ -2,7 +2,6 @@ using System.Runtime.CompilerServices;
 using Ergon.Inference;
 using Ergon.Reasoning.Stopping;
 using Ergon.Reasoning.Tasks;
-using Ergon.Units;
 
 namespace Ergon.Reasoning;
 
@@ -14,8 +13,8 @@ namespace Ergon.Reasoning;
 /// <param name="task">Whose problems.</param>
 /// <param name="policy">Looks after each draw.</param>
 /// <param name="options">How.</param>
-/// <param name="joules">What a draw took; <see langword="null"/> or its <see langword="null"/> where that is unknown.</param>
-internal sealed class Solver(ErgonModel model, IReasoningTask task, IStoppingPolicy policy, SolverOptions options, Func<DrawUse, Joules?>? joules = null)
+/// <param name="meter">Meters each draw, the prompt and each verification as a request of its own; <see langword="null"/> meters nothing.</param>
+internal sealed class Solver(ErgonModel model, IReasoningTask task, IStoppingPolicy policy, SolverOptions options, Metering? meter = null)
 {
     // Draws side by side are forks of a session that has the prompt; one after another they use that session itself.
     private readonly int _rows = options.Wave == 1 ? model.MaxSequences : Math.Max(1, (int)((long)model.MaxSequences * options.Wave / (options.Wave + 1)));
@@ -25,6 +24,8 @@ internal sealed class Solver(ErgonModel model, IReasoningTask task, IStoppingPol
     public async IAsyncEnumerable<SolvedProblem> RunAsync([EnumeratorCancellation] CancellationToken cancellation = default)
     {
         options.Validate();
+        if (options.Budget is { } budget && meter is null)
+            throw new ErgonException(FormattableString.Invariant($"budget-joules is {budget.Value}, but nothing is metered; leave out --no-receipt, or the budget."));
         if (options.Wave > 1 && model.MaxSequences < 2)
             throw new ErgonException($"wave is {options.Wave}, but the model has {model.MaxSequences} session; load it with 2 or more, or use a wave of 1.");
         using var all = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -41,7 +42,7 @@ internal sealed class Solver(ErgonModel model, IReasoningTask task, IStoppingPol
                     // The oldest first: its cache is given back soonest.
                     var work = open.Find(w => w.Wants);
                     if (work is null && next < task.Problems.Count && open.Count < roots)
-                        open.Add(work = new ProblemUnderWay(model, task, policy, options, joules, next++, all.Token));
+                        open.Add(work = new ProblemUnderWay(model, task, policy, options, meter, next++, all.Token));
                     if (work is null)
                         break;
                     var index = work.Begin();

@@ -6,6 +6,9 @@ internal sealed class SplitMix64(ulong seed, ulong index)
 {
     private ulong _state = Mix(unchecked(Mix(seed) + index));
 
+    /// <summary>The seed of one draw of one problem: each has a stream of its own, whatever runs beside it.</summary>
+    public static uint DrawSeed(ulong seed, int item, int sample) => (uint)new SplitMix64(seed ^ 0x5eed, ((ulong)item << 32) | (uint)sample).Next();
+
     /// <summary>The next 64 uniform bits.</summary>
     public ulong Next() => Mix(_state = unchecked(_state + 0x9E3779B97F4A7C15));
 

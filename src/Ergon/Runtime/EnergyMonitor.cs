@@ -44,6 +44,7 @@ public sealed class EnergyMonitor : IDisposable
     private IPassSource? _model;
     private GgmlType _weightType;
     private long _lastRequest, _settled, _tokens;
+    private int _aside = Everything; // the last sequence that stands for work without passes
 
     // A device of the model, what is known of it, the meters that show it (real ones, or a modelled one), and the tokens
     // and rows of prompts that it computed.
@@ -138,6 +139,14 @@ public sealed class EnergyMonitor : IDisposable
     /// <summary>Opens a request for all that the model does until it is ended, but for what is another request's: for work of many sessions that has one figure.</summary>
     /// <returns>The request, for <see cref="EndAsync"/>; one at a time.</returns>
     public MeteredRequest Begin() => Begin(Everything);
+
+    /// <summary>Opens a request for the next generation of a session or, without one, for work that no pass does: it gets its part of what no pass explains.</summary>
+    /// <returns>Closes it; takes the tokens that were generated.</returns>
+    internal Func<int, Task<Receipt>> Open(Session? session)
+    {
+        var request = Begin(session?.Sequence ?? Interlocked.Decrement(ref _aside));
+        return tokens => EndAsync(request, tokens);
+    }
 
     private MeteredRequest Begin(int sequence)
     {

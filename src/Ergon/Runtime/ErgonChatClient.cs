@@ -30,6 +30,12 @@ public sealed class ErgonChatClient(ErgonModel model, bool ownsModel = false, En
     /// <summary>The answer's energy in thousandths of a joule, rounded: counts are whole numbers, and add up where usages do.</summary>
     public const string MillijoulesKey = "ergon.energy_millijoules";
 
+    /// <summary>
+    /// Where a call's <c>ChatOptions.AdditionalProperties</c> have this key, those of the response have the mean log-probability of its tokens
+    /// under it, a <see cref="double"/> in nats: see <see cref="GenerationOptions.LogProbabilities"/>.
+    /// </summary>
+    public const string LogProbabilityKey = "ergon.log_probability";
+
     private readonly EnergyMonitor? _monitor = monitor?.Knowing(model);
     private readonly SemaphoreSlim _slots = new(model.MaxSequences);
     private readonly CancellationTokenSource _disposing = new();
@@ -87,10 +93,12 @@ public sealed class ErgonChatClient(ErgonModel model, bool ownsModel = false, En
         };
         var last = Update(new UsageContent(usage));
         last.FinishReason = statistics.FinishReason == FinishReason.Stop ? ChatFinishReason.Stop : ChatFinishReason.Length;
+        if (statistics is { LogProbability: { } sum, CompletionTokens: > 0 })
+            (last.AdditionalProperties ??= [])[LogProbabilityKey] = sum / statistics.CompletionTokens;
         if (receipt is not null)
         {
             var took = await receipt.ConfigureAwait(false);
-            last.AdditionalProperties = new() { [EnergyMonitor.ReceiptKey] = took };
+            (last.AdditionalProperties ??= [])[EnergyMonitor.ReceiptKey] = took;
             if (took.Energy is { } energy)
                 usage.AdditionalCounts = new() { [MillijoulesKey] = (long)Math.Round(energy.Value * 1000) };
         }
@@ -168,6 +176,7 @@ public sealed class ErgonChatClient(ErgonModel model, bool ownsModel = false, En
         return new GenerationOptions
         {
             MaxTokens = options?.MaxOutputTokens,
+            LogProbabilities = options?.AdditionalProperties?.ContainsKey(LogProbabilityKey) == true,
             StopSequences = [.. options?.StopSequences ?? []],
             Sampling = defaults with
             {

@@ -10,6 +10,7 @@ using Ergon.Units;
 
 namespace Ergon.Tests.Cli;
 
+[Collection("command line")]
 public sealed class CommandLineTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -113,6 +114,28 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("dev random-model x.gguf --like gpt2 --type q3", "--type is 'q3'")]
     [InlineData("dev random-model absent/x.gguf --like gpt2", "'absent/x.gguf' cannot be written")]
     [InlineData("natives add abacus", "known: cuda, vulkan")]
+    [InlineData("solve", "there is no prompt")]
+    [InlineData("solve MODEL hi", "no chat template")]
+    [InlineData("solve words-s hi --samples 0", "--samples is '0', but must be a whole number, 1 to 10000")]
+    [InlineData("solve words-s hi --delta 0", "--delta is '0', but must be above 0 and below 1")]
+    [InlineData("solve words-s hi --delta 1", "--delta is '1', but must be above 0 and below 1")]
+    [InlineData("solve words-s hi --budget-joules 0", "--budget-joules is '0'")]
+    [InlineData("solve words-s hi --budget-joules 1 --no-receipt", "nothing is metered; leave out --no-receipt")]
+    [InlineData("solve words-s hi --task chess", "--task is 'chess', but must be one of words, math, choice, own")]
+    [InlineData("solve words-s hi --policy guess", "policy is 'guess', but must be one of cascade, majority, first-verified")]
+    [InlineData("solve words-s hi --policy likelihood", "use --task choice")]
+    [InlineData("solve words-s hi --policy first-verified", "give one with --verifier")]
+    [InlineData("solve words-s hi --verifier true", "use --task own")]
+    [InlineData("solve words-s hi --task own --verifier absent-program", "'absent-program' cannot be started")]
+    [InlineData("solve words-s hi --task own --verifier TEXT --temp 0", "all would be the same")]
+    [InlineData("solve words-s hi --task own --regex (", "regex is '(', but its pattern is invalid")]
+    [InlineData("solve words-s hi --regex x", "use --task own")]
+    [InlineData("solve words-s hi --task choice", "The number of options is 0")]
+    [InlineData("solve words-s hi --task choice --choice a --choice a", "stands twice")]
+    [InlineData("solve words-s hi --choice a", "use --task choice")]
+    [InlineData("solve words-s hi --state TEXT", "not JSON")]
+    [InlineData("solve words-s hi --escalate absent.gguf", "no model file or pulled model 'absent.gguf'")]
+    [InlineData("solve words-s hi --task words -n 2 --samples 2", "no draw of 2 has an answer that --task words can read")]
     [InlineData("eval MODEL", "--task")]
     [InlineData("eval MODEL --task chess", "must be one of words")]
     [InlineData("eval MODEL --task words --items 0", "--items is '0'")]

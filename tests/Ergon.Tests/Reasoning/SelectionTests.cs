@@ -82,14 +82,18 @@ public sealed class SelectionTests
     }
 
     [Fact]
-    public void A_selector_is_the_same_after_writing_and_reading()
+    public void A_verifiers_word_is_final()
     {
-        var (selector, _) = Arde.Fit(Log(1, 50));
-        var again = Arde.FromJson(selector.ToJson());
-        Assert.All(Log(3, 20), o => Assert.Equal(selector.Choose(o.Tally), again.Choose(o.Tally)));
-        Assert.Null(selector.Choose(new Tally(1)));
-        Assert.Contains("features are not", Assert.Throws<ErgonException>(() => Arde.FromJson("""{"features":["x"],"intercept":0,"coefficients":[1]}""")).Message, StringComparison.Ordinal);
-        Assert.Contains("not JSON", Assert.Throws<ErgonException>(() => Arde.FromJson("{")).Message, StringComparison.Ordinal);
+        var selector = Arde.Fit(Log(1, 50)).Selector;
+        var tally = new Tally(4);
+        tally.Add(new Draw("popular", Verified: false, Evidence: 1));
+        tally.Add(new Draw("popular", Evidence: 1));
+        tally.Add(new Draw("rare", Evidence: 0.5));
+        Assert.Equal("rare", selector.Choose(tally)!.Value.Answer);
+        Assert.Equal(0, selector.Confidence(tally, "popular"));
+        tally.Add(new Draw("popular", Verified: true));
+        Assert.Equal(("popular", 1.0), selector.Choose(tally));
+        Assert.Equal((0.0, 0.0), (selector.Confidence(tally, "unheard of"), selector.Confidence(new Tally(1))));
     }
 
     [Fact]

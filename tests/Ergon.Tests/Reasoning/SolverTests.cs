@@ -1,7 +1,11 @@
+using Ergon.Devices;
+using Ergon.Devices.Profiles;
+using Ergon.Energy;
 using Ergon.Inference;
 using Ergon.Reasoning;
 using Ergon.Reasoning.Stopping;
 using Ergon.Reasoning.Tasks;
+using Ergon.Runtime;
 using Ergon.Units;
 
 namespace Ergon.Tests.Reasoning;
@@ -10,14 +14,23 @@ public sealed class SolverTests
 {
     private static string Model => Path.Combine(AppContext.BaseDirectory, "models", "words-s-f16.gguf");
 
-    private static async Task<List<SolvedProblem>> Solve(IStoppingPolicy policy, int items, int wave, int sequences, int samples = 6, Func<DrawUse, Joules?>? joules = null, bool abandon = false)
+    private static async Task<List<SolvedProblem>> Solve(IStoppingPolicy policy, int items, int wave, int sequences, int samples = 6, bool abandon = false, EnergyMonitor? monitor = null, Joules? budget = null, IReasoningTask? task = null, Metering? metering = null)
     {
-        using var model = ErgonModel.Load(Model, new ModelOptions { MaxSequences = sequences, Threads = 1, ContextLength = 512 });
-        var solver = new Solver(model, new WordProblemTask(items), policy, new SolverOptions { Samples = samples, Wave = wave, AbandonFalse = abandon }, joules);
+        ErgonModel Load() => ErgonModel.Load(Model, new ModelOptions { MaxSequences = sequences, Threads = 1, ContextLength = 512 });
+        using var model = monitor?.Load(Load) ?? Load();
+        var options = new SolverOptions { Samples = samples, Wave = wave, AbandonFalse = abandon, Budget = budget, Verify = task is not null };
         List<SolvedProblem> solved = [];
-        await foreach (var problem in solver.RunAsync())
+        await foreach (var problem in new Solver(model, task ?? new WordProblemTask(items), policy, options, metering ?? (monitor is null ? null : monitor.Open)).RunAsync())
             solved.Add(problem);
         return [.. solved.OrderBy(s => s.Problem.Id, StringComparer.Ordinal)];
+    }
+
+    // Draws 10 W, whatever happens; as a meter's figure, or as a profile's.
+    private static EnergyMonitor Monitor(EnergyQuality quality = EnergyQuality.Modelled)
+    {
+        var meter = new ModelledMeter("package-0", EnergyDomain.Package, "test", new Watts(10), TimeProvider.System);
+        return new EnergyMonitor(new MeterSet([quality == EnergyQuality.Modelled ? meter : new Trusted(meter, quality)], TimeProvider.System), TimeProvider.System,
+            _ => (EstimatedProfile.Of(new DeviceInfo("CPU", DeviceKind.Cpu, "AMD EPYC", "CPU", null, 8L << 30), 2, new SystemFiles("/nowhere")), null));
     }
 
     [Theory]
@@ -63,12 +76,75 @@ public sealed class SolverTests
         Assert.Contains(solved, s => s.Draws.Any(d => d.Cancelled));
     }
 
-    [Fact]
-    public async Task Joules_are_booked_for_every_draw_and_unknown_ones_stay_unknown()
+    [Theory]
+    [InlineData(1, 2)]
+    [InlineData(2, 3)]
+    [InlineData(3, 8)]
+    public async Task Joules_of_draws_prompts_and_cancelled_draws_add_up_to_what_the_meter_measured(int wave, int sequences)
     {
-        var solved = await Solve(new StopAtFirst(), 3, 2, 3, samples: 4, joules: use => new Joules(use.CompletionTokens));
-        Assert.All(solved, s => Assert.Equal(s.Tokens, s.Energy!.Value.Value));
-        Assert.All(await Solve(new StopAtFirst(), 1, 1, 1, samples: 2), s => Assert.Null(s.Energy));
+        using var monitor = Monitor();
+        var solved = await Solve(new StopAtFirst(), 4, wave, sequences, samples: 4, monitor: monitor);
+        Assert.Equal(monitor.Totals.Requests.Value, solved.Sum(s => s.Energy!.Value.Value), 1e-9 * monitor.Totals.Total.Value);
+        // One that was cancelled before its first pass may have had none.
+        Assert.All(solved.SelectMany(s => s.Draws), d => Assert.True(d.Energy > Joules.Zero || d is { Cancelled: true, Tokens: 0, Energy: not null }));
+        Assert.All(solved, s => Assert.Equal((wave > 1, "modelled:test"), (s.Prompt is not null, s.EnergySource)));
+        foreach (var problem in solved)
+            Assert.Equal(problem.Energy!.Value.Value, problem.Stages.Sum(s => s.Energy!.Value.Value), 1e-9);
+    }
+
+    [Fact]
+    public async Task Joules_that_nobody_metered_stay_unknown() =>
+        Assert.All(await Solve(new StopAtFirst(), 1, 1, 1, samples: 2), s => Assert.Equal((null, null, "nothing was metered"), (s.Energy, s.EnergySource, s.Stages[0].Reason)));
+
+    [Fact]
+    public async Task Draws_have_the_mean_log_probability_of_their_tokens()
+    {
+        var solved = await Solve(new FixedBudget(), 3, 2, 3);
+        Assert.All(solved.SelectMany(s => s.Draws), d => Assert.InRange(d.Draw.LogProbability!.Value, -5, -1e-6));
+        // Two draws that wrote the same found it equally likely; others did not.
+        foreach (var texts in solved.SelectMany(s => s.Draws.Select(d => (Key: s.Problem.Id + d.Text, d.Draw.LogProbability))).GroupBy(d => d.Key))
+            Assert.All(texts, t => Assert.Equal(texts.First().LogProbability!.Value, t.LogProbability!.Value, 1e-3));
+        Assert.True(solved.SelectMany(s => s.Draws).Select(d => d.Draw.LogProbability).Distinct().Count() > 5);
+    }
+
+    // Everything takes 1 J; side by side, the prompt too.
+    [Theory]
+    [InlineData(1, 4.5, 4)]
+    [InlineData(1, 0.5, 1)]
+    [InlineData(3, 4.5, 3)]
+    [InlineData(3, 0.5, 1)]
+    public async Task A_budget_of_joules_is_not_exceeded_by_another_draw(int wave, double budget, int draws)
+    {
+        static Func<int, Task<Receipt>> One(Session? _) => tokens => Task.FromResult(new Receipt(new Joules(1), null, null, null, TimeSpan.FromSeconds(1), tokens, "measured:test", EnergyQuality.Counter, null));
+        var solved = (await Solve(new FixedBudget(), 1, wave, 4, samples: 8, budget: new Joules(budget), metering: One))[0];
+        Assert.Equal((draws, draws + (wave > 1 ? 1.0 : 0)), (solved.Draws.Count, solved.Energy!.Value.Value));
+        Assert.Contains(FormattableString.Invariant($"another draw would exceed {budget} J"), solved.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_budget_of_joules_needs_figures()
+    {
+        static Func<int, Task<Receipt>> Unknown(Session? _) => tokens => Task.FromResult(new Receipt(null, null, null, null, TimeSpan.FromSeconds(1), tokens, null, null, "the meter broke"));
+        Assert.Contains("the meter broke", (await Assert.ThrowsAsync<ErgonException>(() => Solve(new FixedBudget(), 1, 1, 1, budget: new Joules(1), metering: Unknown))).Message, StringComparison.Ordinal);
+        Assert.Contains("nothing is metered", (await Assert.ThrowsAsync<ErgonException>(() => Solve(new FixedBudget(), 1, 1, 1, budget: new Joules(1)))).Message, StringComparison.Ordinal);
+        Assert.Contains("budget-joules is 0", (await Assert.ThrowsAsync<ErgonException>(() => Solve(new FixedBudget(), 1, 1, 1, budget: Joules.Zero))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_verifiers_joules_are_booked_apart_where_a_meter_sees_them_and_named_where_none_does()
+    {
+        using var measured = Monitor(EnergyQuality.Counter);
+        var seen = (await Solve(new FixedBudget(), 1, 1, 1, samples: 2, monitor: measured, task: new Waiting()))[0];
+        var stage = seen.Stages.Single(s => s.Stage == Stage.Verification);
+        // Two checks of a fifth of a second at 10 W.
+        Assert.InRange(stage.Energy!.Value.Value, 4, 20);
+        Assert.Equal((2, seen.Energy!.Value.Value), (stage.Count, seen.Stages.Sum(s => s.Energy!.Value.Value)));
+        using var modelled = Monitor();
+        var unseen = (await Solve(new FixedBudget(), 1, 1, 1, samples: 2, monitor: modelled, task: new Waiting()))[0];
+        stage = unseen.Stages.Single(s => s.Stage == Stage.Verification);
+        Assert.Null(stage.Energy);
+        Assert.StartsWith("not metered", stage.Reason, StringComparison.Ordinal);
+        Assert.NotNull(unseen.Energy);
     }
 
     [Fact]
@@ -120,5 +196,36 @@ public sealed class SolverTests
         public string Name => "first";
 
         public string? Stop(Tally tally) => "enough";
+    }
+
+    // Its verifier takes a while, as a process does.
+    private sealed class Waiting : IReasoningTask
+    {
+        private readonly WordProblemTask _words = new(1);
+
+        public string Name => "waiting";
+
+        public IReadOnlyList<Problem> Problems => _words.Problems;
+
+        public string? Extract(Problem problem, string text) => _words.Extract(problem, text);
+
+        public async ValueTask<bool?> VerifyAsync(Problem problem, string text, CancellationToken cancellation)
+        {
+            await Task.Delay(200, cancellation);
+            return false;
+        }
+    }
+
+    private sealed class Trusted(ModelledMeter meter, EnergyQuality quality) : IEnergyMeter
+    {
+        public string Device => meter.Device;
+
+        public EnergyDomain Domain => meter.Domain;
+
+        public string Source => "measured:test";
+
+        public TimeSpan Interval { get; } = TimeSpan.FromMilliseconds(1);
+
+        public EnergyReading Read() => meter.Read() with { Quality = quality };
     }
 }

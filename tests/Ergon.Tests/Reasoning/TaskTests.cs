@@ -1,3 +1,4 @@
+using Ergon.Inference;
 using System.IO.Compression;
 using System.Text;
 using System.Text.Json;
@@ -168,7 +169,12 @@ public sealed class TaskTests
     {
         using var folder = new TemporaryFolder();
         var task = MultipleChoice.Load("mine", folder.File("a.jsonl", """{"question": "Which?", "choices": ["oak", "an elm", "beech"], "answer": 1}"""u8.ToArray()));
-        Assert.Equal("B", await MultipleChoice.ChooseAsync(task.Problems[0], new Scores([(-2, 1), (-3, 2), (-1.6, 1)])));
+        using var model = ErgonModel.Load(Path.Combine(AppContext.BaseDirectory, "models", "words-s-f16.gguf"), new ModelOptions { MaxSequences = 4, Threads = 1, ContextLength = 256 });
+        var scores = await LogLikelihood.ScoreAsync(model, "Question: Which?\nAnswer:", [" oak", " an elm", " beech"]);
+        var (answer, shares) = await MultipleChoice.ChooseAsync(task.Problems[0], model);
+        var best = Enumerable.Range(0, 3).MaxBy(i => scores[i].LogProbability / scores[i].Tokens);
+        Assert.Equal("ABC"[best].ToString(), answer);
+        Assert.Equal((1.0, best), (Math.Round(shares.Sum(), 9), shares.ToList().IndexOf(shares.Max())));
     }
 
     [Fact]
@@ -294,14 +300,5 @@ public sealed class TaskTests
     {
         var (l, h) = Proportion.Interval(successes, trials);
         Assert.Equal((low, high), (Math.Round(l, 4), Math.Round(h, 4)));
-    }
-
-    private sealed class Scores(IReadOnlyList<(double, int)> scores) : IOptionScorer
-    {
-        public Task<IReadOnlyList<(double LogProbability, int Tokens)>> ScoreAsync(string prompt, IReadOnlyList<string> options, CancellationToken cancellation)
-        {
-            Assert.Equal(("Question: Which?\nAnswer:", scores.Count), (prompt, options.Count));
-            return Task.FromResult<IReadOnlyList<(double, int)>>(scores);
-        }
     }
 }

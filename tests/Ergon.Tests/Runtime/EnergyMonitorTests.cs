@@ -110,6 +110,25 @@ public sealed class EnergyMonitorTests : IDisposable
     }
 
     [Fact]
+    public async Task Scoring_and_perplexity_are_metered_by_their_passes()
+    {
+        using var monitor = Monitor(Power);
+        using var model = monitor.Load(Load);
+        var request = monitor.Begin();
+        await LogLikelihood.ScoreAsync(model, "the answer is", [" one", " another", " neither of the two"]);
+        var scored = await monitor.EndAsync(request, tokens: 0);
+        Assert.True(scored.Prefill > Joules.Zero && scored.Decode == Joules.Zero);
+        request = monitor.Begin();
+        await Perplexity.MeasureAsync(model, new string('x', 1200));
+        Assert.True((await monitor.EndAsync(request, tokens: 0)).Prefill > Joules.Zero);
+        var aside = monitor.Open(null);
+        await Task.Delay(50);
+        var waited = await aside(0);
+        Assert.Equal(waited.Energy, waited.Idle);
+        Assert.InRange(waited.Energy!.Value.Value, 0.05 * Power, Power * waited.Elapsed.TotalSeconds * 1.001);
+    }
+
+    [Fact]
     public async Task Embedding_is_metered_by_call()
     {
         using var monitor = Monitor(Power);

@@ -1,36 +1,47 @@
-using System.Text.Json;
-using System.Text.Json.Serialization;
+using Ergon.Reasoning.Entropies;
 using Ergon.Reasoning.Stopping;
 
 namespace Ergon.Reasoning.Selection;
 
 /// <summary>
-/// ARDE, adaptive ranking of the draws' evidence: each answer's probability to be right from how many draws agree on it, how likely the model
-/// found it, and what checks of its draws say; the likeliest wins, the one seen first of equals. Ergon's own definition.
+/// ARDE, adaptive ranking of the draws' evidence: each answer's probability to be right from how many draws agree on it, how the others scatter, how
+/// likely the model found it, and what checks of its steps say; the likeliest wins, the one seen first of equals. A true verifier's word is final:
+/// 1 for what it passed, 0 for what it failed. Ergon's own definition.
 /// </summary>
 /// <param name="model">Fitted on logged outcomes, with <see cref="Features"/>.</param>
-internal sealed class Arde(LogisticModel model)
+/// <param name="typicalLogProbability">Taken where a draw has none.</param>
+/// <exception cref="ErgonException">The model has other features, or its coefficients are no finite numbers.</exception>
+internal sealed class Arde(LogisticModel model, double typicalLogProbability)
 {
     /// <summary>
-    /// Of an answer: its share of the draws; the highest mean log-probability a token among its draws; whether there is one; the mean share of
-    /// steps that hold less 1/2, 0 without steps; +1, 0 or -1 as a draw was verified, none was judged, or all judged ones failed.
+    /// Of an answer: its votes over one more than all draws; the highest mean log-probability a token among its draws; the mean share of steps that
+    /// hold less 1/2, 0 without steps; the Shannon entropy over the tally's answers.
     /// </summary>
-    public static IReadOnlyList<string> Features { get; } = ["agreement", "log-probability", "has log-probability", "evidence", "verdict"];
+    public static IReadOnlyList<string> Features { get; } = ["agreement", "log-probability", "evidence", "entropy"];
+
+    public LogisticModel Model { get; } = model.Features is not null && model.Coefficients is not null && model.Features.SequenceEqual(Features)
+        && model.Coefficients.Count == Features.Count && double.IsFinite(model.Intercept + typicalLogProbability) && model.Coefficients.All(double.IsFinite)
+        ? model : throw new ErgonException($"The selector's features are not {string.Join(", ", Features)}; fit it again.");
+
+    public double TypicalLogProbability => typicalLogProbability;
 
     /// <summary>The features of each answer of a tally, in its order.</summary>
-    public static double[][] Rows(Tally tally) =>
-    [
-        .. tally.Answers.Select((answer, i) =>
-        {
-            Draw[] draws = [.. tally.Draws.Where(d => d.Answer == answer)];
-            var likeliest = draws.Max(d => d.LogProbability);
-            return (double[])
-            [
-                tally.Votes[i] / (double)tally.Draws.Count, likeliest ?? 0, likeliest is null ? 0 : 1, draws.Average(d => d.Evidence) is { } e ? e - 0.5 : 0,
-                draws.Any(d => d.Verified == true) ? 1 : draws.Any(d => d.Verified == false) ? -1 : 0,
-            ];
-        }),
-    ];
+    public static double[][] Rows(Tally tally, double typicalLogProbability)
+    {
+        if (tally.Leader < 0)
+            return [];
+        double votes = tally.Votes.Sum();
+        var entropy = EntropyCatalogue.Shannon.Of([.. tally.Votes.Select(v => v / votes)]);
+        return
+        [
+            .. tally.Answers.Select((answer, i) =>
+            {
+                Draw[] draws = [.. tally.Draws.Where(d => d.Answer == answer)];
+                return (double[])
+                    [tally.Votes[i] / (tally.Draws.Count + 1.0), draws.Max(d => d.LogProbability) ?? typicalLogProbability, draws.Average(d => d.Evidence) is { } e ? e - 0.5 : 0, entropy];
+            }),
+        ];
+    }
 
     /// <summary>Fits a selector on tallies whose right answers are known.</summary>
     /// <param name="logged">Each with its right answer in canonical form.</param>
@@ -39,45 +50,44 @@ internal sealed class Arde(LogisticModel model)
     /// <exception cref="ErgonException">No tally has an answer.</exception>
     public static (Arde Selector, double CalibrationError) Fit(IEnumerable<(Tally Tally, string Gold)> logged, double ridge = 1)
     {
+        (Tally Tally, string Gold)[] log = [.. logged];
+        var typical = log.SelectMany(l => l.Tally.Draws).Average(d => d.LogProbability) ?? 0;
         List<double[]> rows = [];
         List<bool> right = [];
-        foreach (var (tally, gold) in logged)
+        foreach (var (tally, gold) in log)
         {
-            rows.AddRange(Rows(tally));
+            rows.AddRange(Rows(tally, typical));
             right.AddRange(tally.Answers.Select(a => a == gold));
         }
         var fitted = LogisticModel.Fit(Features, rows, right, ridge);
-        return (new Arde(fitted), LogisticModel.CalibrationError([.. rows.Select(r => fitted.Probability(r))], right));
+        return (new Arde(fitted, typical), LogisticModel.CalibrationError([.. rows.Select(r => fitted.Probability(r))], right));
     }
 
     /// <summary>The answer most likely to be right, with that probability; <see langword="null"/> where there is none.</summary>
     public (string Answer, double Probability)? Choose(Tally tally)
     {
-        var rows = Rows(tally);
-        return rows.Length == 0 ? null : Enumerable.Range(0, rows.Length).Select(i => (tally.Answers[i], model.Probability(rows[i]))).MaxBy(x => x.Item2);
+        var rows = Rows(tally, typicalLogProbability);
+        return rows.Length == 0 ? null : Enumerable.Range(0, rows.Length).Select(i => (tally.Answers[i], Verdict(tally, tally.Answers[i]) ?? Model.Probability(rows[i]))).MaxBy(x => x.Item2);
     }
 
-    /// <summary>The model as JSON.</summary>
-    public string ToJson() => JsonSerializer.Serialize(model, ArdeJson.Default.LogisticModel);
-
-    /// <summary>Reads what <see cref="ToJson"/> wrote.</summary>
-    /// <exception cref="ErgonException">Another version's features, or no such JSON.</exception>
-    public static Arde FromJson(string json)
+    /// <summary>How likely an answer of the tally is right, the chosen one where none is named; 0 where there is none.</summary>
+    public double Confidence(Tally tally, string? answer = null)
     {
-        try
+        if (answer is null)
+            return Choose(tally)?.Probability ?? 0;
+        var index = tally.Answers.ToList().IndexOf(answer);
+        return index < 0 ? 0 : Verdict(tally, answer) ?? Model.Probability(Rows(tally, typicalLogProbability)[index]);
+    }
+
+    // A text of an answer may pass where another fails: one that passed settles it.
+    private static double? Verdict(Tally tally, string answer)
+    {
+        bool? verdict = null;
+        foreach (var draw in tally.Draws)
         {
-            if (JsonSerializer.Deserialize(json, ArdeJson.Default.LogisticModel) is { Features: { } names, Coefficients: { } coefficients } model
-                && names.SequenceEqual(Features) && coefficients.Count == names.Count && double.IsFinite(model.Intercept) && coefficients.All(double.IsFinite))
-                return new Arde(model);
+            if (draw.Answer == answer && draw.Verified is { } said)
+                verdict = said || verdict == true;
         }
-        catch (JsonException e)
-        {
-            throw new ErgonException($"The selector is not JSON of Ergon's: {e.Message.TrimEnd('.')}; fit it again.", e);
-        }
-        throw new ErgonException($"The selector's features are not {string.Join(", ", Features)}; fit it again.");
+        return verdict is { } final ? final ? 1 : 0 : null;
     }
 }
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true)]
-[JsonSerializable(typeof(LogisticModel))]
-internal sealed partial class ArdeJson : JsonSerializerContext;

@@ -12,6 +12,9 @@ internal interface IStoppingPolicy
 
     /// <summary>The answer that stands when drawing stops; the winner of the vote unless a policy has better grounds.</summary>
     string? Choose(Tally tally) => tally.Winner;
+
+    /// <summary>Whether the task's verifier is to judge a draw, where there is one that is asked; by default every draw.</summary>
+    bool Verifies(Draw draw) => true;
 }
 
 /// <summary>Baseline: draws the whole budget; majority vote of S.</summary>

@@ -37,6 +37,11 @@ internal sealed partial class HumanEval : IReasoningTask
         return new HumanEval(read, malformed, sandbox);
     }
 
+    // The paper's own form: the model continues the function.
+    public string PlainPrompt(Problem problem) => _functions[problem.Id].Prompt;
+
+    public IReadOnlyList<string> PlainEnds => s_ends;
+
     /// <summary>The module in a text: its last code block that defines the function; the text itself where that defines it; otherwise the text as what follows the prompt, up to where it leaves the function.</summary>
     public string? Extract(Problem problem, string text)
     {
@@ -56,6 +61,8 @@ internal sealed partial class HumanEval : IReasoningTask
         var end = s_ends.Select(e => body.IndexOf(e, StringComparison.Ordinal)).Where(i => i >= 0).DefaultIfEmpty(body.Length).Min();
         return string.IsNullOrWhiteSpace(body[..end]) ? null : $"{function.Prompt}{body[..end].TrimEnd()}\n";
     }
+
+    public bool HasVerifier => _sandbox is not null;
 
     public async ValueTask<bool?> VerifyAsync(Problem problem, string text, CancellationToken cancellation)
     {

@@ -19,6 +19,12 @@ internal interface IReasoningTask
 
     IReadOnlyList<Problem> Problems { get; }
 
+    /// <summary>The prompt for a model without chat template, which continues a text.</summary>
+    string PlainPrompt(Problem problem) => $"Question: {problem.Prompt}\nAnswer:";
+
+    /// <summary>What ends the continuation of <see cref="PlainPrompt"/>: where the model goes on to a question of its own.</summary>
+    IReadOnlyList<string> PlainEnds => ["\nQuestion:"];
+
     /// <summary>The canonical answer in a model's text, <see langword="null"/> where there is none. Two answers are equivalent exactly where their canonical forms are equal.</summary>
     string? Extract(Problem problem, string text);
 
@@ -28,17 +34,13 @@ internal interface IReasoningTask
     /// <summary>Whether a text that is still being written holds a step that is complete and false, so that nothing it comes to has clean evidence.</summary>
     bool IsFalse(Problem problem, string text) => false;
 
+    /// <summary>Whether <see cref="VerifyAsync"/> asks somebody.</summary>
+    bool HasVerifier => false;
+
     /// <summary>Whether an independent check passes the text's answer, without the gold answer; <see langword="null"/> where the task has no such check.</summary>
     ValueTask<bool?> VerifyAsync(Problem problem, string text, CancellationToken cancellation) => ValueTask.FromResult<bool?>(null);
 
     /// <summary>Whether the text is right, for measurements: the gold answer's word where there is one, otherwise the verifier's.</summary>
     async ValueTask<bool> IsRightAsync(Problem problem, string text, CancellationToken cancellation) =>
         problem.Gold is { } gold ? Extract(problem, text) == gold : await VerifyAsync(problem, text, cancellation).ConfigureAwait(false) == true;
-}
-
-/// <summary>Gives options their log-likelihood after a prompt, to choose among them without generating.</summary>
-internal interface IOptionScorer
-{
-    /// <summary>ln P(option | prompt) and the option's tokens, for each option.</summary>
-    Task<IReadOnlyList<(double LogProbability, int Tokens)>> ScoreAsync(string prompt, IReadOnlyList<string> options, CancellationToken cancellation);
 }

@@ -42,12 +42,32 @@ internal static class JsonLines
             catch (Exception e) when (e is FormatException or JsonException)
             {
                 if (onMalformed == OnMalformed.Fail)
-                    throw new ErgonException($"{path}, line {number}: {e.Message.TrimEnd('.')}; correct it, or leave malformed lines out with --malformed skip.", e);
+                    throw new ErgonException($"{path}, line {number}: {e.Message.TrimEnd('.')}; correct it, or leave malformed lines out with --on-bad-line skip.", e);
                 malformed.Add(new MalformedLine(number, e.Message));
             }
         }
         return items.Count > 0 ? (items, malformed)
             : throw new ErgonException(malformed.Count > 0 ? $"{path}: all of its {malformed.Count} lines are malformed, the first because {malformed[0].Reason}; it is not this task's data set." : $"{path} has no problem in it; download it again.");
+    }
+
+    /// <summary>What <paramref name="read"/> makes of the first object; the default where there is none or the first line is none.</summary>
+    /// <exception cref="ErgonException">The file cannot be read.</exception>
+    public static T? First<T>(string path, Func<JsonElement, T> read)
+    {
+        foreach (var (_, text) in Objects(path))
+        {
+            try
+            {
+                using var line = JsonDocument.Parse(text);
+                return line.RootElement.ValueKind == JsonValueKind.Object ? read(line.RootElement) : default;
+            }
+            catch (JsonException)
+            {
+                // Whoever reads all lines says so.
+                return default;
+            }
+        }
+        return default;
     }
 
     /// <summary>A text of an object.</summary>

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Ergon.Inference;
 
 namespace Ergon.Reasoning.Tasks;
 
@@ -42,7 +43,22 @@ internal sealed partial class MultipleChoice : IReasoningTask
         if (answer < 0 || answer >= options.Length)
             throw new FormatException($"its answer is none of the {options.Length} choices");
         var text = JsonLines.Text(question, "question", "stem").Trim();
-        return new Problem(id, $"{text}\n{string.Join('\n', options.Select((o, i) => $"{Letter(i)}. {o}"))}\nAnswer with the letter of the right option.", Letter(answer), options);
+        return Lettered(id, text, options, Letter(answer));
+    }
+
+    private static Problem Lettered(string id, string question, IReadOnlyList<string> options, string? gold) =>
+        new(id, $"{question}\n{string.Join('\n', options.Select((o, i) => $"{Letter(i)}. {o}"))}\nAnswer with the letter of the right option.", gold, options);
+
+    /// <summary>One question without a known answer.</summary>
+    /// <exception cref="ErgonException">There are not 2 to 26 options, or two are the same.</exception>
+    public static MultipleChoice Of(string question, IReadOnlyList<string> options)
+    {
+        if (options.Count is < 2 or > 26)
+            throw new ErgonException($"The number of options is {options.Count}, but must be 2 to 26; give each with --choice.");
+        if (options.GroupBy(o => o).FirstOrDefault(g => g.Count() > 1 || g.Key.Trim().Length == 0) is { } bad)
+            throw new ErgonException($"The option '{bad.Key}' is empty or stands twice; give each with a --choice of its own.");
+        // The question is all that stands before the options, on one line, as it is scored by log-likelihood.
+        return new MultipleChoice("choice", ([Lettered("asked", string.Join(' ', question.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)), options, null)], []));
     }
 
     /// <summary>The letter a text settles on: the last one that "answer is" announces, otherwise one that opens the text or stands alone on its last line, otherwise the only option whose words the text repeats.</summary>
@@ -60,13 +76,21 @@ internal sealed partial class MultipleChoice : IReasoningTask
         return longest is [var only] ? Letter(only) : null;
     }
 
-    /// <summary>The letter of the option with the highest log-likelihood a token after the question.</summary>
-    public static async Task<string> ChooseAsync(Problem problem, IOptionScorer scorer, CancellationToken cancellation = default)
+    /// <summary>Chooses without drawing: the option that the model finds likeliest after the question, by the mean log-likelihood of its tokens.</summary>
+    /// <returns>Its letter, and each option's share: the softmax of those means. Shares are no calibrated probabilities.</returns>
+    /// <exception cref="ErgonException">As for <see cref="LogLikelihood.ScoreAsync"/>.</exception>
+    public static async Task<(string Answer, IReadOnlyList<double> Shares)> ChooseAsync(Problem problem, ErgonModel model, CancellationToken cancellation = default)
     {
-        var question = problem.Prompt[..problem.Prompt.IndexOf('\n', StringComparison.Ordinal)];
-        var scores = await scorer.ScoreAsync($"Question: {question}\nAnswer:", [.. problem.Options.Select(o => $" {o}")], cancellation).ConfigureAwait(false);
-        return Letter(Enumerable.Range(0, scores.Count).MaxBy(i => scores[i].LogProbability / Math.Max(1, scores[i].Tokens)));
+        var (prompt, texts) = Scored(problem);
+        var scores = await LogLikelihood.ScoreAsync(model, prompt, texts, cancellation).ConfigureAwait(false);
+        var best = scores.Max(s => s.PerToken);
+        double[] weights = [.. scores.Select(s => Math.Exp(s.PerToken - best))];
+        return (Letter(Array.IndexOf(weights, 1)), [.. weights.Select(w => w / weights.Sum())]);
     }
+
+    /// <summary>The prompt and the texts after it that <see cref="ChooseAsync"/> compares.</summary>
+    public static (string Prompt, IReadOnlyList<string> Texts) Scored(Problem problem) =>
+        ($"Question: {problem.Prompt[..problem.Prompt.IndexOf('\n', StringComparison.Ordinal)]}\nAnswer:", [.. problem.Options.Select(o => $" {o}")]);
 
     private static string Letter(int index) => ((char)('A' + index)).ToString();
 

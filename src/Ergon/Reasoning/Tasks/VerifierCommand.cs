@@ -10,9 +10,10 @@ namespace Ergon.Reasoning.Tasks;
 /// </summary>
 /// <param name="command">The program and its arguments.</param>
 /// <param name="limit">For one answer.</param>
-internal sealed class VerifierCommand(IReadOnlyList<string> command, TimeSpan limit)
+/// <param name="patience">How many answers in a row it may fail to judge before that is an error; <see langword="null"/> for any number.</param>
+internal sealed class VerifierCommand(IReadOnlyList<string> command, TimeSpan limit, int? patience = null)
 {
-    private int _failures;
+    private int _failures, _inARow;
 
     /// <summary>How many answers it failed to judge.</summary>
     public int Failures => _failures;
@@ -22,7 +23,7 @@ internal sealed class VerifierCommand(IReadOnlyList<string> command, TimeSpan li
 
     /// <summary>Judges one answer. A process that outlives the limit is killed with its children.</summary>
     /// <returns>Its verdict; <see langword="null"/> where it failed.</returns>
-    /// <exception cref="ErgonException">The program cannot be started.</exception>
+    /// <exception cref="ErgonException">The program cannot be started, or has failed too often in a row.</exception>
     public async Task<bool?> RunAsync(Problem problem, string text, CancellationToken cancellation)
     {
         var start = new ProcessStartInfo(command[0]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
@@ -46,7 +47,10 @@ internal sealed class VerifierCommand(IReadOnlyList<string> command, TimeSpan li
             }
             await process.WaitForExitAsync(time.Token).ConfigureAwait(false);
             await drained.ConfigureAwait(false);
-            return process.ExitCode switch { 0 => true, 1 => false, var code => Failed($"exit code {code}") };
+            if (process.ExitCode is not (0 or 1))
+                return Failed($"exit code {process.ExitCode}");
+            Interlocked.Exchange(ref _inARow, 0);
+            return process.ExitCode == 0;
         }
         catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
         {
@@ -75,7 +79,8 @@ internal sealed class VerifierCommand(IReadOnlyList<string> command, TimeSpan li
     {
         Interlocked.Increment(ref _failures);
         LastFailure = why;
-        return null;
+        return Interlocked.Increment(ref _inARow) < (patience ?? int.MaxValue) ? null
+            : throw new ErgonException($"The verifier '{string.Join(' ', command)}' gave no verdict on {patience} answers in a row ({why}); it must end with exit code 0 for right and 1 for wrong.");
     }
 
     private static byte[] Input(Problem problem, string text)

@@ -36,6 +36,8 @@ public sealed class WorkerSession : IDisposable
         ArgumentNullException.ThrowIfNull(prompt);
         options ??= new GenerationOptions();
         options.Validate(_host.VocabularySize);
+        if (options.LogProbabilities)
+            throw new ErgonException("LogProbabilities is true, but a worker process does not hand them out; leave it false, or load the model in this process.");
         // The next worker must draw with this one's seed.
         options = options with { Sampling = options.Sampling with { Seed = options.Sampling.Seed ?? BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(sizeof(uint))) } };
         var generation = new WorkerGeneration(_number, [.. prompt], options);

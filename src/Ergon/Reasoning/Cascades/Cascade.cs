@@ -1,0 +1,101 @@
+using Ergon.Reasoning.Stopping;
+
+namespace Ergon.Reasoning.Cascades;
+
+/// <summary>
+/// EAC, the energy-aware cascade over one model's draws: form, agreement, confidence and verification. It chooses by ARDE, and goes on to a stage
+/// only while the accuracy that this is expected to gain is worth more than its joules: gain x worth above cost, both from
+/// <see cref="StageGains"/>. Before anything is learned the next draw is thought to bring what is missing, 1 - confidence, with probability
+/// 1/(k+2) after k draws (the rule of succession), for 1/S of the budget. What it decides depends on what its state has learned. Ergon's own definition.
+/// </summary>
+/// <param name="state">What it has learned.</param>
+/// <param name="worth">What a right answer is worth, in full budgets of the model; above 0.</param>
+/// <param name="model">Whose draws these are, for what was learned of them; <see langword="null"/> for a model that nobody names.</param>
+/// <param name="next">What the model after this one is expected to gain and to cost, in full budgets of this one, from a confidence after some draws: draws end where it gains more a joule. <see langword="null"/> where there is none.</param>
+internal sealed class Cascade(CascadeState state, double worth = Cascade.DefaultWorth, string? model = null, Func<double, int, (double Gain, double Cost)>? next = null) : IStoppingPolicy
+{
+    /// <summary>An answer is worth more than what it takes to draw it: in four budgets few right ones are given up.</summary>
+    public const double DefaultWorth = 4;
+
+    private readonly double _worth = worth > 0 && double.IsFinite(worth) ? worth
+        : throw new ErgonException(FormattableString.Invariant($"worth is {worth}, but must be above 0."));
+
+    public string Name => worth == DefaultWorth ? "cascade" : FormattableString.Invariant($"cascade, worth {worth}");
+
+    public string? Stop(Tally tally)
+    {
+        if (tally.Draws.Any(d => d is { Verified: true, Answer: not null }))
+            return "verified";
+        var confidence = state.Selector.Confidence(tally);
+        var (gain, cost) = state.Gains.Expect(StageOf(tally), confidence, tally.Draws.Count, (1 - confidence) / (tally.Draws.Count + 2), 1.0 / tally.Budget, model);
+        if (next?.Invoke(confidence, tally.Draws.Count) is { } other && other.Gain * _worth > other.Cost && other.Gain * cost > gain * other.Cost)
+            return FormattableString.Invariant($"a larger model would gain {other.Gain * 100:F1} points, and more for a joule than draws");
+        return gain * _worth > cost ? null : FormattableString.Invariant($"more draws would gain {Math.Max(0, gain) * 100:F1} points for {cost * 100:F0} % of the full budget");
+    }
+
+    public string? Choose(Tally tally) => state.Selector.Choose(tally)?.Answer;
+
+    /// <summary>Whether a draw survives to the verifier: it has an answer, none of its steps is false, and a failure is likely enough for what a check takes.</summary>
+    public bool Verifies(Draw draw)
+    {
+        if (draw.Answer is null || draw.Evidence < 1)
+            return false;
+        var confidence = Alone(draw);
+        var (gain, cost) = state.Gains.Expect(Stage.Verification, confidence, 1, 1 - confidence, 0, model);
+        return gain * _worth > cost;
+    }
+
+    /// <summary>Learns from draws whose right answer has become known: what going on from each of them would have brought and cost, had it stopped by itself.</summary>
+    /// <param name="gains">What learns.</param>
+    /// <param name="draws">In order, as many as there are.</param>
+    /// <param name="isRight">Whether an answer is right.</param>
+    /// <param name="budget">S; the number of draws where they are all of it.</param>
+    public void Learn(StageGains gains, IReadOnlyList<LoggedDraw> draws, Func<string, bool> isRight, int? budget = null)
+    {
+        var tallies = new Tally[draws.Count];
+        var stops = new bool[draws.Count];
+        for (var k = 0; k < draws.Count; k++)
+        {
+            tallies[k] = new Tally(Math.Max(budget ?? 0, draws.Count));
+            foreach (var draw in draws.Take(k + 1))
+                tallies[k].Add(draw.Draw);
+            stops[k] = k == draws.Count - 1 || Stop(tallies[k]) is not null;
+        }
+        var full = draws.Average(d => d.Tokens) * tallies[0].Budget;
+        for (var k = 0; k + 1 < draws.Count; k++)
+        {
+            var end = Array.FindIndex(stops, k + 1, s => s);
+            var cost = full > 0 ? Enumerable.Range(k + 1, end - k).Sum(i => draws[i].Tokens) / full : 0;
+            gains.Learn(StageOf(tallies[k]), state.Selector.Confidence(tallies[k]), k + 1, Right(tallies[end]) - Right(tallies[k]), cost, model);
+        }
+
+        double Right(Tally tally) => Choose(tally) is { } answer && isRight(answer) ? 1 : 0;
+    }
+
+    /// <summary>Learns from a problem whose right answer is known, if it is: from its gold answer, or from a verifier that has judged every answer.</summary>
+    /// <returns>Whether there was something to learn.</returns>
+    public bool Learn(SolvedProblem solved)
+    {
+        BookedDraw[] ended = [.. solved.Draws.Where(d => !d.Cancelled)];
+        foreach (var draw in ended.Where(d => d is { Verified: true, Draw.Verified: not null }))
+        {
+            // In shares of the full budget, where joules of both are known.
+            var cost = draw.Check is { Energy: { } check, Quality: not Energy.EnergyQuality.Modelled } && draw.Energy is { Value: > 0 } one ? check / (one * solved.Tally.Budget) : 0;
+            state.Gains.Learn(Stage.Verification, Alone(draw.Draw), 1, draw.Draw.Verified == false ? 1 : 0, cost, model);
+        }
+        var passed = ended.Where(d => d.Draw.Verified == true).Select(d => d.Draw.Answer).ToHashSet();
+        if (ended.Length == 0 || (solved.Problem.Gold is null && ended.Any(d => d.Draw is { Answer: not null, Verified: null })))
+            return false;
+        Learn(state.Gains, [.. ended.Select(d => new LoggedDraw(d.Draw, d.Tokens, d.FalseAt))], answer => solved.Problem.Gold is { } gold ? answer == gold : passed.Contains(answer), solved.Tally.Budget);
+        return true;
+    }
+
+    private double Alone(Draw draw)
+    {
+        var alone = new Tally(1);
+        alone.Add(draw with { Verified = null });
+        return state.Selector.Confidence(alone);
+    }
+
+    private static Stage StageOf(Tally tally) => tally.Leader < 0 ? Stage.Form : Stage.Agreement;
+}
