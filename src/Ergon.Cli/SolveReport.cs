@@ -28,10 +28,11 @@ internal sealed record SolveReport(
         Units.Joules? all = solved.Rungs.All(r => r.Energy is not null) ? solved.Rungs.Aggregate(Units.Joules.Zero, (sum, r) => sum + r.Energy!.Value) : null;
         // Draws that were cancelled say little of what a whole one takes.
         BookedDraw[] whole = [.. first.Draws.Where(d => d is { Cancelled: false, Energy: not null })];
-        // Without a pass of its own the prompt is in the first draw, which the others would not repeat.
-        var prompt = first.Prompt is null ? first.Draws[0].Receipt?.Prefill?.Value ?? 0 : 0;
-        double? full = first.Energy is not null && whole.Length > 0
-            ? (first.Prompt?.Energy?.Value ?? prompt) + (whole.Average(d => d.Energy!.Value.Value - (d == first.Draws[0] ? prompt : 0)) * solving.Samples) : null;
+        // The first draw may have the prompt and what begins but once; what the others would take is seen best in others.
+        BookedDraw[] others = [.. whole.Where(d => d != first.Draws[0])];
+        double? full = first.Energy is not null && first.Draws[0].Energy is { } one && whole.Length > 0
+            ? (first.Prompt?.Energy?.Value ?? 0) + one.Value + ((solving.Samples - 1) * (others.Length > 0 ? others.Average(d => d.Energy!.Value.Value)
+                : one.Value - (first.Prompt is null ? first.Draws[0].Receipt?.Prefill?.Value ?? 0 : 0))) : null;
         Receipt[] taken = [.. solved.Rungs.SelectMany(r => r.Receipts)];
         return new SolveReport(
             task, final.Answer, final.Draws.FirstOrDefault(d => !d.Cancelled && d.Draw.Answer == final.Answer)?.Text, Math.Round(solved.Confidence, 6), $"fitted on {state.Origin}", certificate,

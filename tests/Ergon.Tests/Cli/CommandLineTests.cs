@@ -10,7 +10,7 @@ using Ergon.Units;
 
 namespace Ergon.Tests.Cli;
 
-[Collection("command line")]
+[Collection("clusters")] // these set the process's environment, where plans of another look for the folder of their status
 public sealed class CommandLineTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();

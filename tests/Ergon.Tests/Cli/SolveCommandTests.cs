@@ -3,7 +3,7 @@ using Ergon.Cli;
 
 namespace Ergon.Tests.Cli;
 
-[Collection("command line")] // both set the process's environment
+[Collection("clusters")] // these set the process's environment, where plans of another look for the folder of their status
 public sealed class SolveCommandTests : IDisposable
 {
     private const string Question = "Ada has 17 apples. Ben gives Ada 25 more. How many apples does Ada have now?";
