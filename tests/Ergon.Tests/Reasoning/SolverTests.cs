@@ -136,8 +136,8 @@ public sealed class SolverTests
         using var measured = Monitor(EnergyQuality.Counter);
         var seen = (await Solve(new FixedBudget(), 1, 1, 1, samples: 2, monitor: measured, task: new Waiting()))[0];
         var stage = seen.Stages.Single(s => s.Stage == Stage.Verification);
-        // Two checks of a fifth of a second at 10 W.
-        Assert.InRange(stage.Energy!.Value.Value, 4, 20);
+        // Two checks of a fifth of a second at 10 W; timers may end a moment early.
+        Assert.InRange(stage.Energy!.Value.Value, 3.5, 20);
         Assert.Equal((2, seen.Energy!.Value.Value), (stage.Count, seen.Stages.Sum(s => s.Energy!.Value.Value)));
         using var modelled = Monitor();
         var unseen = (await Solve(new FixedBudget(), 1, 1, 1, samples: 2, monitor: modelled, task: new Waiting()))[0];
