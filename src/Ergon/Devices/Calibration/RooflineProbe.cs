@@ -109,8 +109,8 @@ internal sealed class RooflineProbe : IDisposable
         return 4.0 * Width * visible / Without(launch, Time(graph, result, budget, () => mask.Set<Half>(values), q, k, v));
     }
 
-    /// <summary>The seconds of work without its launches: half at least, because launches that were measured while other programs ran are longer than those of the work.</summary>
-    public static double Without(double launches, double seconds) => Math.Max(seconds / 2, seconds - launches);
+    /// <summary>The seconds of work without its launches: three quarters at least, because work is long against launches, and launches that were measured while other programs ran are longer than its own.</summary>
+    public static double Without(double launches, double seconds) => Math.Max(0.75 * seconds, seconds - launches);
 
     /// <summary>Products of many rows, again and again: what saturates arithmetic while a meter looks on.</summary>
     public Load Arithmetic(GgmlType type)
