@@ -38,7 +38,7 @@ internal sealed class Calibrator(SystemFiles files, MeterSet meters, Nvml? nvml,
 
     // Kernels that have a cache full of weights are not as fast with those that come from memory, each in its own way.
     private static readonly GgmlType[] ReadTypes = [GgmlType.F16, GgmlType.Q8_0, GgmlType.Q4_0, GgmlType.Q4_K, GgmlType.Q6_K];
-    private static readonly int[] ReadRows = [1, 4, 8, 32];
+    private static readonly int[] ReadRows = [1, 2, 4, 8, 32]; // some kernels change from one row to two
     private static readonly GgmlType[] Types =
     [
         GgmlType.Q4_0, GgmlType.Q8_0, GgmlType.F16, GgmlType.Q4_K, GgmlType.Q6_K, GgmlType.F32, GgmlType.BF16, GgmlType.Q5_K, GgmlType.Q5_0, GgmlType.Q3_K, GgmlType.Q2_K, GgmlType.IQ4_NL, GgmlType.MXFP4,

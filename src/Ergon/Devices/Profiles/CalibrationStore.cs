@@ -19,7 +19,7 @@ internal sealed class CalibrationStore(string folder)
     public static CalibrationStore OfUser() => new(Environment.GetEnvironmentVariable("ERGON_CALIBRATION") is { Length: > 0 } own ? Path.GetFullPath(own) : UserFolder.Cache("calibration"));
 
     // Raised when calibrations measure something else than before.
-    private const string Method = "1";
+    private const string Method = "2";
 
     /// <summary>What a calibration holds for: the device, what drives it, and the kernels. Anything else is measured anew.</summary>
     public static string KeyOf(DeviceInfo device, int cores, SystemFiles files)
