@@ -32,6 +32,19 @@ public sealed class ScalingTests
     }
 
     [Fact]
+    public void The_lower_part_of_a_curve_foretells_the_rest_where_the_law_is_its_own()
+    {
+        // Chances from a beta distribution with q = 1, whose quantiles are powers.
+        var random = new Random(4);
+        var run = new SampledRun(1e6, 30, [.. Enumerable.Range(0, 4000).Select(_ => Math.Pow(random.NextDouble(), 1 / 0.6)).Select(chance => (bool[])[.. Enumerable.Range(0, 32).Select(_ => random.NextDouble() < chance)])]);
+        var fit = CoverageFit.OfCurve(CoverageLaw.BetaBinomial, run, most: 8);
+        Assert.Equal(run.Coverage(32, 32), fit.At(1e6, 32, 30), 0.01);
+        Assert.Equal(0.6, fit.Parameters[0], 0.06);
+        Assert.Equal(1, fit.Parameters[1], 0.1);
+        Assert.Throws<ErgonException>(() => CoverageFit.OfCurve(CoverageLaw.Brown, run, most: 2));
+    }
+
+    [Fact]
     public void Qeils_law_is_found_in_coverage_that_follows_it()
     {
         // P(no draw of S right) = exp(-x S) with one x for all tasks of a model: 1 - p = e^-x.

@@ -56,8 +56,28 @@ internal sealed record CoverageFit(CoverageLaw Law, IReadOnlyList<double> Parame
             throw new ErgonException($"The law {law} is of one model, but there are {runs.Count} runs; fit each by itself.");
         if (law == CoverageLaw.BetaBinomial)
             return new CoverageFit(law, FitBeta(runs[0].Tasks, draws));
-        (double N, double S, double T, double C)[] points =
-            [.. runs.SelectMany(r => Powers(draws).Select(k => (r.Parameters, (double)k, r.Tokens, r.Coverage(k, draws))))];
+        return OfPoints(law, [.. runs.SelectMany(r => Powers(draws).Select(k => (r.Parameters, (double)k, r.Tokens, r.Coverage(k, draws))))]);
+    }
+
+    /// <summary>Fits a law to the lower part of one model's coverage curve, each point of which all draws estimate: least squares on 1, 2, 4, ... draws.</summary>
+    /// <param name="law">Which.</param>
+    /// <param name="run">The model's draws.</param>
+    /// <param name="most">The highest number of draws whose coverage is seen, 4 or more.</param>
+    /// <exception cref="ErgonException">There are no tasks, or too few points.</exception>
+    public static CoverageFit OfCurve(CoverageLaw law, SampledRun run, int most)
+    {
+        if (run.Tasks.Count == 0 || most < 4)
+            throw new ErgonException($"A curve of {most} draws of {run.Tasks.Count} tasks has too few points for a law; sample more.");
+        return OfPoints(law, [.. Powers(most).Select(k => (run.Parameters, (double)k, run.Tokens, run.Coverage(k, run.Tasks.Min(t => t.Length))))]);
+    }
+
+    private static CoverageFit OfPoints(CoverageLaw law, (double N, double S, double T, double C)[] points)
+    {
+        if (law == CoverageLaw.BetaBinomial)
+        {
+            var beta = LinearSolver.LeastSquares(x => [.. points.Select(p => new CoverageFit(law, [Math.Exp(Math.Clamp(x[0], -7, 7)), Math.Exp(Math.Clamp(x[1], -7, 7))]).At(p.N, p.S, p.T) - p.C)], [0, 0]);
+            return new CoverageFit(law, [Math.Exp(Math.Clamp(beta[0], -7, 7)), Math.Exp(Math.Clamp(beta[1], -7, 7))]);
+        }
         if (law == CoverageLaw.Brown)
         {
             var line = PowerLaw.Line([.. points.Select(p => (double[])[1, Math.Log(p.S)])], [.. points.Select(p => Math.Log(-Math.Log(Inside(p.C))))]);
