@@ -45,7 +45,11 @@ internal sealed class BenchEnergy
             return _meters.End(window).Energy?.Value;
         }
         var (joules, began) = (0.0, TimeProvider.System.GetTimestamp());
-        work(segment => joules += EnergyModel.Observed(_profile, _weightType, segment.Rows, segment.Flops, segment.MemoryBytes, (Seconds)segment.Elapsed).Value);
+        work(segment =>
+        {
+            var (arithmetic, memory) = EnergyModel.Observed(_profile, _profile.PeakAt(_weightType, segment.Rows), segment.Flops, segment.MemoryBytes, (Seconds)segment.Elapsed);
+            joules += (arithmetic + memory).Value;
+        });
         return joules + (_profile.IdlePower.Value * TimeProvider.System.GetElapsedTime(began).TotalSeconds);
     }
 }

@@ -1,5 +1,4 @@
 using Ergon.Devices.Profiles;
-using Ergon.Native;
 using Ergon.Units;
 
 namespace Ergon.Cost;
@@ -51,13 +50,13 @@ internal static class EnergyModel
     /// that it really took. Nothing is busy for longer than that time. Ergon's own definition.
     /// </summary>
     /// <param name="device">Its profile.</param>
-    /// <param name="type">The weights' type.</param>
-    /// <param name="rows">Rows of the pass.</param>
+    /// <param name="peak">pi, FLOP/s: its <see cref="DeviceProfile.PeakAt"/> for the weights' type and the pass's rows.</param>
     /// <param name="flops">F.</param>
     /// <param name="bytes">Q.</param>
     /// <param name="time">t.</param>
-    public static Joules Observed(DeviceProfile device, GgmlType type, int rows, double flops, double bytes, Seconds time) => new(
-        (device.ComputePower.Value * Math.Min(time.Value, flops / device.PeakAt(type, rows))) + (device.MemoryPower.Value * Math.Min(time.Value, bytes / device.EffectiveBandwidth)));
+    /// <returns>The two terms.</returns>
+    public static (Joules Arithmetic, Joules Memory) Observed(DeviceProfile device, double peak, double flops, double bytes, Seconds time) => (
+        new(device.ComputePower.Value * Math.Min(time.Value, flops / peak)), new(device.MemoryPower.Value * Math.Min(time.Value, bytes / device.EffectiveBandwidth)));
 
     /// <summary>P_leak(T) = P_leak(T0) exp(beta (T - T0)). Ergon's own definition.</summary>
     public static Watts Leakage(DeviceProfile device, Celsius temperature) =>

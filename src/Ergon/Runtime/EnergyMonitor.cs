@@ -50,7 +50,12 @@ public sealed class EnergyMonitor : IDisposable
     // and rows of prompts that it computed.
     private sealed record MeteredDevice(DeviceKind Kind, DeviceProfile Profile, bool IsCalibrated, IReadOnlyList<IEnergyMeter> Meters, ModelledMeter? Modelled, RecentSums Work)
     {
+        private readonly double[] _peaks = new double[Engine.MaxRows + 1]; // by rows; 0: not asked yet
+
         public long Read { get; set; } // when the modelled meter was read last
+
+        // Each pass asks, and the profile searches.
+        public double PeakAt(GgmlType type, int rows) => rows >= _peaks.Length ? Profile.PeakAt(type, rows) : _peaks[rows] > 0 ? _peaks[rows] : _peaks[rows] = Profile.PeakAt(type, rows);
     }
 
     internal EnergyMonitor(
@@ -337,17 +342,16 @@ public sealed class EnergyMonitor : IDisposable
                 continue;
             if (IsFirstOfDevice(pass, s))
                 device.Work.Add(now, tokens, prompt);
-            var time = (Seconds)segment.Elapsed;
-            var memory = EnergyModel.Observed(device.Profile, _weightType, segment.Rows, 0, segment.MemoryBytes, time).Value;
-            var arithmetic = EnergyModel.Observed(device.Profile, _weightType, segment.Rows, segment.Flops, 0, time).Value;
+            var (arithmetic, memory) = EnergyModel.Observed(device.Profile, device.PeakAt(_weightType, segment.Rows), segment.Flops, segment.MemoryBytes, (Seconds)segment.Elapsed);
+            var energy = arithmetic + memory;
             // Arithmetic goes by rows; the weights are read once for all, so that is shared by heads. What no request
             // asked for has a share as well, which is nobody's.
             var shares = new PassShare[pass.Parts.Count];
             for (var i = 0; i < shares.Length; i++)
-                shares[i] = new PassShare(RequestOf(pass.Parts[i].Sequence), (arithmetic * pass.Parts[i].Rows / rows) + (memory / shares.Length), pass.Parts[i].IsPrompt);
+                shares[i] = new PassShare(RequestOf(pass.Parts[i].Sequence), (arithmetic.Value * pass.Parts[i].Rows / rows) + (memory.Value / shares.Length), pass.Parts[i].IsPrompt);
             foreach (var meter in device.Meters)
-                _ledger.Record(new PassRecord(meter.Device, segment.Began, segment.Ended, new Joules(arithmetic + memory), shares));
-            Charge(device, new Joules(arithmetic + memory));
+                _ledger.Record(new PassRecord(meter.Device, segment.Began, segment.Ended, energy, shares));
+            Charge(device, energy);
         }
         now = _time.GetTimestamp();
         if (_time.GetElapsedTime(Interlocked.Read(ref _settled), now) < SettlingInterval)

@@ -75,7 +75,11 @@ public sealed class EnergyMonitorTests : IDisposable
         model.PassCompleted += pass =>
         {
             foreach (var s in pass.Segments)
-                (pass.Parts[0].IsPrompt ? ref dynamic.Prefill : ref dynamic.Decode) += EnergyModel.Observed(Profile(null!).Profile, GgmlType.F32, s.Rows, s.Flops, s.MemoryBytes, (Seconds)s.Elapsed).Value;
+            {
+                var profile = Profile(null!).Profile;
+                var (arithmetic, memory) = EnergyModel.Observed(profile, profile.PeakAt(GgmlType.F32, s.Rows), s.Flops, s.MemoryBytes, (Seconds)s.Elapsed);
+                (pass.Parts[0].IsPrompt ? ref dynamic.Prefill : ref dynamic.Decode) += (arithmetic + memory).Value;
+            }
         };
         using var session = model.CreateSession();
         var request = monitor.Begin(session);
