@@ -54,7 +54,7 @@ internal static class SolveCommand
             "ergon solve words-s --escalate words-m --escalate words-l --task words --json - < question.txt",
             "ergon solve Llama-3.2-1B --task own --verifier \"python3 check.py\" --policy first-verified --budget-joules 500 --file task.txt")
         { words, file, task, samples, policy, delta, budget, worth, escalate, choices, regex, verifier, seconds, state, wave, temperature, most, seed, json };
-        engine.AddTo(verb);
+        engine.AddWithPlanTo(verb);
         receipts.AddTo(verb);
         return verb.Does(async (parsed, cancellation) =>
         {

@@ -72,7 +72,7 @@ internal sealed class EvalOptions
         command.Arguments.Add(Model);
         foreach (var option in (Option[])[_task, Data, Items, Samples, Policy, Delta, Temperature, Seed, MaxTokens, Rows, Out, Report, Choose, OnBadLine, Regex, Verifier, VerifierSeconds, Price, Json])
             command.Options.Add(option);
-        Engine.AddTo(command);
+        Engine.AddWithPlanTo(command);
         Receipts.AddTo(command);
     }
 
