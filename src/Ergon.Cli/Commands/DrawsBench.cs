@@ -42,6 +42,7 @@ internal static class DrawsBench
     {
         var random = new Random(1);
         int[] prompt = [.. Enumerable.Range(0, work.Prompt).Select(_ => random.Next(model.Description.VocabularySize))];
+        var drawn = new SharedDraws(model, prompt, logProbabilities: true);
         List<(string Name, Func<Task> Run, double Scale)> kinds =
         [
             ("1 draw", () => SharedAsync(1), 1),
@@ -79,29 +80,14 @@ internal static class DrawsBench
         terminal.Out.WriteLine(Text($"prompt {work.Prompt}, {work.Tokens} tokens a draw; {source}; marginal time {worst:P1} of the faster kind of requests: {(worst <= Bar ? "within" : "over")} the bar of {Bar:P0}"));
         return Exit.Ok;
 
-        async Task SharedAsync(int draws)
-        {
-            using var root = model.CreateSession();
-            await GenerateAsync(root, 0, 1);
-            var forks = new List<Session>();
-            try
-            {
-                for (var i = 0; i < draws; i++)
-                    forks.Add(await root.ForkAsync());
-                await Task.WhenAll(forks.Select((fork, i) => Task.Run(() => GenerateAsync(fork, i, work.Tokens), cancellation)));
-            }
-            finally
-            {
-                forks.ForEach(f => f.Dispose());
-            }
-        }
+        Task SharedAsync(int draws) => drawn.RunAsync(draws, work.Tokens, cancellation);
 
         async Task AloneAsync()
         {
             for (var i = 0; i < work.Alone; i++)
             {
                 using var session = model.CreateSession();
-                await GenerateAsync(session, i, work.Tokens);
+                await drawn.GenerateAsync(session, i, work.Tokens, cancellation);
             }
         }
 
@@ -110,19 +96,11 @@ internal static class DrawsBench
             Session[] sessions = [.. Enumerable.Range(0, work.Draws).Select(_ => model.CreateSession())];
             try
             {
-                await Task.WhenAll(sessions.Select((session, i) => Task.Run(() => GenerateAsync(session, i, work.Tokens), cancellation)));
+                await Task.WhenAll(sessions.Select((session, i) => Task.Run(() => drawn.GenerateAsync(session, i, work.Tokens, cancellation), cancellation)));
             }
             finally
             {
                 Array.ForEach(sessions, s => s.Dispose());
-            }
-        }
-
-        async Task GenerateAsync(Session session, int seed, int count)
-        {
-            var options = new GenerationOptions { MaxTokens = count, IgnoreEndOfGeneration = true, LogProbabilities = true, Sampling = new SamplingOptions { Temperature = 0.8f, TopK = 0, TopP = 1, MinP = 0, Seed = (uint)seed } };
-            await foreach (var _ in session.GenerateAsync(prompt, options, cancellation))
-            {
             }
         }
     }

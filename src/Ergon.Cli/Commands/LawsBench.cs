@@ -82,31 +82,8 @@ internal static class LawsBench
         Columns.Write(output, rows);
     }
 
-    private static async Task DrawAsync(ErgonModel model, int draws, int tokens, CancellationToken cancellation)
-    {
-        int[] prompt = [.. Enumerable.Range(0, PromptTokens).Select(i => i * 7919 % model.Description.VocabularySize)];
-        using var root = model.CreateSession();
-        await GenerateAsync(root, 0, 1);
-        var forks = new List<Session>();
-        try
-        {
-            for (var i = 0; i < draws; i++)
-                forks.Add(await root.ForkAsync());
-            await Task.WhenAll(forks.Select((fork, i) => Task.Run(() => GenerateAsync(fork, i, tokens), cancellation)));
-        }
-        finally
-        {
-            forks.ForEach(f => f.Dispose());
-        }
-
-        async Task GenerateAsync(Session session, int seed, int count)
-        {
-            var options = new GenerationOptions { MaxTokens = count, IgnoreEndOfGeneration = true, Sampling = new SamplingOptions { Temperature = 0.8f, TopK = 0, TopP = 1, MinP = 0, Seed = (uint)seed } };
-            await foreach (var _ in session.GenerateAsync(prompt, options, cancellation))
-            {
-            }
-        }
-    }
+    private static Task DrawAsync(ErgonModel model, int draws, int tokens, CancellationToken cancellation) =>
+        new SharedDraws(model, [.. Enumerable.Range(0, PromptTokens).Select(i => i * 7919 % model.Description.VocabularySize)], logProbabilities: false).RunAsync(draws, tokens, cancellation);
 
     private static string Text(FormattableString text) => FormattableString.Invariant(text);
 }

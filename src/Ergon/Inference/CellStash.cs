@@ -14,9 +14,6 @@ internal sealed class CellStash
 {
     private readonly List<(int Tier, int Tensor, int Cell, int Count, byte[] Rows)> _runs = [];
 
-    /// <summary>Bytes that it holds.</summary>
-    public long Bytes => _runs.Sum(r => (long)r.Rows.Length);
-
     /// <summary>Reads all cells of sequences.</summary>
     /// <param name="cells">The sequences.</param>
     /// <param name="tensors">The cache's tensors, by tier, in the model's order.</param>

@@ -1,4 +1,3 @@
-using System.Text;
 using Ergon.Energy;
 using Ergon.Inference;
 using Ergon.Models.Templates;
@@ -95,9 +94,8 @@ internal sealed class ProblemUnderWay : IDisposable
     /// <summary>Draws once, on a row of its own.</summary>
     public async Task<BookedDraw> DrawAsync(int index)
     {
-        var text = new StringBuilder();
-        var (cancelled, count) = (false, 0);
-        int? falseAt = null;
+        var text = new DrawnText(_task, Problem);
+        var cancelled = false;
         GenerationStatistics? statistics = null;
         var session = await _prefix.Value.ConfigureAwait(false);
         var fork = _options.Wave == 1 ? null : await ForkAsync(session).ConfigureAwait(false);
@@ -116,15 +114,9 @@ internal sealed class ProblemUnderWay : IDisposable
             {
                 await foreach (var token in own.GenerateAsync(_prompt, generation, _stop.Token).ConfigureAwait(false))
                 {
-                    text.Append(token.Text);
-                    count++;
-                    // A step is complete where a space follows.
-                    if (falseAt is null && token.Text.AsSpan().ContainsAny(" \n") && _task.IsFalse(Problem, text.ToString()))
-                    {
-                        falseAt = count;
-                        if (_options.AbandonFalse)
-                            break;
-                    }
+                    text.Append(token);
+                    if (_options.AbandonFalse && text.FalseAt is not null)
+                        break;
                 }
             }
             catch (OperationCanceledException) when (!_caller.IsCancellationRequested)
@@ -136,18 +128,18 @@ internal sealed class ProblemUnderWay : IDisposable
         finally
         {
             // Before the sequence is another's. What a cancelled draw spent is spent.
-            _receipts[index] = close?.Invoke(statistics?.CompletionTokens ?? count);
+            _receipts[index] = close?.Invoke(statistics?.CompletionTokens ?? text.Count);
             fork?.Dispose();
         }
         var answer = text.ToString();
-        var tokens = statistics?.CompletionTokens ?? count;
+        var tokens = statistics?.CompletionTokens ?? text.Count;
         var receipt = _options.Budget is not null && _receipts[index] is { } taken ? await taken.ConfigureAwait(false) : null;
         if (cancelled)
-            return new BookedDraw(default, answer, tokens, Cancelled: true, falseAt, receipt);
-        if (falseAt is not null && _options.AbandonFalse)
-            return new BookedDraw(new Draw(null, Evidence: 0), answer, tokens, Cancelled: false, falseAt, receipt);
+            return new BookedDraw(default, answer, tokens, Cancelled: true, text.FalseAt, receipt);
+        if (text.FalseAt is not null && _options.AbandonFalse)
+            return new BookedDraw(new Draw(null, Evidence: 0), answer, tokens, Cancelled: false, text.FalseAt, receipt);
         var draw = new Draw(_task.Extract(Problem, answer), null, _task.Evidence(Problem, answer), tokens > 0 ? statistics?.LogProbability / tokens : null);
-        var booked = new BookedDraw(draw, answer, tokens, Cancelled: false, falseAt, receipt);
+        var booked = new BookedDraw(draw, answer, tokens, Cancelled: false, text.FalseAt, receipt);
         return _options.Verify && _policy.Verifies(draw) ? await VerifyAsync(booked).ConfigureAwait(false) : booked;
     }
 

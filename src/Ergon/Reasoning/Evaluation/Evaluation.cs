@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Text;
 using Ergon.Energy;
 using Ergon.Inference;
 using Ergon.Models.Templates;
@@ -140,8 +139,8 @@ internal sealed class Evaluation(
         Session session, int item, int sample, int[] prompt, bool isComputed, CancellationToken cancellation)
     {
         var problem = task.Problems[item];
-        var text = new StringBuilder();
-        var (count, falseAt) = (0, (int?)null);
+        var text = new DrawnText(task, problem);
+        int count;
         var generation = new GenerationOptions
         {
             MaxTokens = settings.MaxTokens,
@@ -163,33 +162,27 @@ internal sealed class Evaluation(
             }
             await foreach (var token in session.GenerateAsync(prompt, generation, cancellation).ConfigureAwait(false))
             {
-                text.Append(token.Text);
-                count++;
-                // A step is complete where a space follows.
-                if (falseAt is null && token.Text.AsSpan().ContainsAny(" \n") && task.IsFalse(problem, text.ToString()))
-                {
-                    falseAt = count;
-                    if (settings.AbandonsFalse)
-                        break;
-                }
+                text.Append(token);
+                if (settings.AbandonsFalse && text.FalseAt is not null)
+                    break;
             }
         }
         finally
         {
-            count = session.Statistics?.CompletionTokens ?? count;
+            count = session.Statistics?.CompletionTokens ?? text.Count;
             drawn = close?.Invoke(count);
         }
         var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
         var answer = text.ToString();
-        if (falseAt is not null && settings.AbandonsFalse)
-            return (Judged(item, sample, answer, null, null) with { Evidence = 0, FalseAt = falseAt, PromptTokens = prompt.Length, Tokens = count, Seconds = seconds }, drawn, null);
+        if (text.FalseAt is not null && settings.AbandonsFalse)
+            return (Judged(item, sample, answer, null, null) with { Evidence = 0, FalseAt = text.FalseAt, PromptTokens = prompt.Length, Tokens = count, Seconds = seconds }, drawn, null);
         close = task.HasVerifier ? meter?.Invoke(null) : null;
         var verified = await task.VerifyAsync(problem, answer, cancellation).ConfigureAwait(false);
         var draw = Judged(item, sample, answer, task.Extract(problem, answer), verified) with
         {
             Evidence = task.Evidence(problem, answer),
             LogProbability = count > 0 ? session.Statistics?.LogProbability / count : null,
-            FalseAt = falseAt,
+            FalseAt = text.FalseAt,
             PromptTokens = prompt.Length,
             Tokens = count,
             Seconds = seconds,

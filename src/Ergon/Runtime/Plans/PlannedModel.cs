@@ -43,7 +43,7 @@ public sealed class PlannedModel : IDisposable
     private Task _told = Task.CompletedTask;
 
     // What runs, since when, and the device of each placement.
-    private sealed record Running(ExecutionPlan Plan, IReadOnlyList<LocalDevice> Placed, long Since);
+    private sealed record Running(ExecutionPlan Plan, IReadOnlyList<Placement> Placements, IReadOnlyList<LocalDevice> Placed, long Since);
 
     // What a search depends on.
     private sealed record Cause(string Unusable, PlanPolicy Objective, int Sequences, IReadOnlyList<Residual> Residuals)
@@ -122,8 +122,7 @@ public sealed class PlannedModel : IDisposable
     /// <summary>Loads the model as the plan says.</summary>
     internal void Run(string path, ModelOptions options, EnergyMonitor? monitor, CancellationToken cancellation)
     {
-        var placements = Current.Placements(_description, Device, _fingerprint);
-        options = options with { Engine = EngineChoice.Ergon, Placements = placements, TiersArePhases = Current.HasPhases, Threads = null };
+        options = options with { Engine = EngineChoice.Ergon, Placements = _running.Placements, TiersArePhases = Current.HasPhases, Threads = null };
         _model = monitor?.Load(() => ErgonModel.Load(path, options, cancellation)) ?? ErgonModel.Load(path, options, cancellation);
         _model.PassCompleted += Note;
         _model.Disposing += Stop;
@@ -249,14 +248,18 @@ public sealed class PlannedModel : IDisposable
         return double.IsFinite(best) ? best : null;
     }
 
-    private Running Of(ExecutionPlan plan) => new(plan, [.. plan.Placements(_description, Device, _fingerprint).Select(OfPlacement)], _time.GetTimestamp());
+    private Running Of(ExecutionPlan plan)
+    {
+        var placements = plan.Placements(_description, Device, _fingerprint);
+        return new(plan, placements, [.. placements.Select(OfPlacement)], _time.GetTimestamp());
+    }
 
     private LocalDevice OfPlacement(Placement placement) => _devices.First(d => d.Native.Name == placement.Device.Name && (d.Cpus ?? []).SequenceEqual(placement.Cpus ?? []));
 
     private DeviceChange Change(ExecutionPlan next)
     {
-        var placements = next.Placements(_description, Device, _fingerprint);
-        return new(placements, next.HasPhases, Adopted: () => (_running, _rest) = (new Running(next, [.. placements.Select(OfPlacement)], _time.GetTimestamp()), _options.Rest));
+        var running = Of(next);
+        return new(running.Placements, next.HasPhases, Adopted: () => (_running, _rest) = (running with { Since = _time.GetTimestamp() }, _options.Rest));
     }
 
     // On the engine's thread, while everybody waits.
