@@ -23,7 +23,7 @@ for line in open(sys.argv[1]): p = json.loads(line); print("Q:", p["question"]);
         head -c 60000 "$root/../shared/data/datasets/tinystories/tinystories-train-head.txt" >"$text"
     fi
     theirs=$("$peers/llama-perplexity" -m "$model" -f "$text" -c 128 -t 1 2>&1 | sed -n 's/.*Final estimate: PPL = \([0-9.]*\).*/\1/p')
-    ours=$("$root/ergon" perplexity "$model" "$text" --ctx 128 --threads 1 --json | sed -n 's/.*"perplexity": *\([0-9.]*\).*/\1/p')
+    ours=$("$root/ergon" perplexity "$model" "$text" --ctx 128 --threads 1 --kv-type f16 --json | sed -n 's/.*"perplexity": *\([0-9.]*\).*/\1/p')
     verdict=$(awk -v a="$ours" -v b="$theirs" 'BEGIN { print sprintf("%.3e", a) == sprintf("%.3e", b) ? "" : "DIFFERS" }')
     [[ -z $verdict ]] || status=1
     printf '%-40s %12.5f %12.4f %s\n' "$(basename "$model")" "$ours" "$theirs" "$verdict"

@@ -19,7 +19,7 @@ internal sealed class EngineSettings
 
     public Option<string?> Device { get; } = Settings.Text("--device", "NAME", "Device to run on; 'ergon devices' lists them [default: the fastest that holds the model]");
 
-    public Option<KvCacheType?> CacheType { get; } = Settings.Choice<KvCacheType>("--kv-type", "How keys and values are stored [default: f16]");
+    public Option<KvCacheType?> CacheType { get; } = Settings.Choice<KvCacheType>("--kv-type", "How keys and values are stored [default: f16; f32 where heads are shorter than 64 values and the processor has AVX-512]");
 
     public Option<EngineChoice?> Engine { get; } = Settings.Choice<EngineChoice>("--engine", "What computes the model: Ergon's own graph, or libllama as a whole [default: auto, Ergon where it describes the model]");
 
@@ -66,7 +66,7 @@ internal sealed class EngineSettings
             ContextLength = parsed.GetValue(Context) ?? defaultContext,
             Threads = parsed.GetValue(Threads),
             Device = parsed.GetValue(Device),
-            KvType = parsed.GetValue(CacheType) ?? KvCacheType.F16,
+            KvType = parsed.GetValue(CacheType),
             MaxSequences = sessions,
         };
         var loaded = parsed.GetResult(Plan) is not null || parsed.GetResult(Devices) is not null || parsed.GetResult(Objective) is not null ? Planned(parsed, terminal, path, options, monitor, cancellation)

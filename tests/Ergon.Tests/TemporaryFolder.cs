@@ -14,5 +14,20 @@ internal sealed class TemporaryFolder : IDisposable
         return path;
     }
 
-    public void Dispose() => Directory.Delete(Path, recursive: true);
+    public void Dispose()
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            try
+            {
+                Directory.Delete(Path, recursive: true);
+                return;
+            }
+            catch (IOException) when (attempt < 5)
+            {
+                // Where the environment names this folder, tests beside this one may just have written to it.
+                Thread.Sleep(20);
+            }
+        }
+    }
 }

@@ -109,7 +109,7 @@ internal static class BenchCommand
         var all = MeterSet.OfMachine(files, Ergon.Devices.Command.Run, nvml, TimeProvider.System, new MeterDiagnostics());
         var meters = new MeterSet(all.Meters.Where(m => m.Domain.Shows(device.Kind)), TimeProvider.System);
         var passes = await loaded.InvokeAsync(engine => engine is Engine own
-            ? new Prediction(own, (ModelDescription)loaded.Description, profile, meters).Measure(loaded.ContextLength, TimeSpan.FromSeconds(1), new ModelOptions { KvType = loaded.KvType }.CacheType, what => terminal.Status($"{what,-40}", isLast: false), cancellation)
+            ? new Prediction(own, (ModelDescription)loaded.Description, profile, meters).Measure(loaded.ContextLength, TimeSpan.FromSeconds(1), loaded.KvType.Storage(), what => terminal.Status($"{what,-40}", isLast: false), cancellation)
             : throw new ErgonException("--predict needs Ergon's own engine, whose stages the cost model describes; this model is run by libllama as a whole."));
         terminal.Status(new string(' ', 40), isLast: true);
         var energy = passes.Where(p => p.EnergyError is not null).Select(p => p.EnergyError!.Value).ToList();

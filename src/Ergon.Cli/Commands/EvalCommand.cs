@@ -173,7 +173,7 @@ internal static class EvalCommand
         Temperature = 0,
         Seed = 0,
         Context = model.ContextLength,
-        KvType = (parsed.GetValue(o.Engine.CacheType) ?? KvCacheType.F16).ToString().ToLowerInvariant(),
+        KvType = model.KvType.ToString().ToLowerInvariant(),
         Engine = EngineSettings.NameOf(model.Engine),
         OnBadLine = "fail",
     };

@@ -31,7 +31,7 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
     private readonly Lazy<ChatTemplate?> _template;
     private readonly Lazy<byte[]> _fingerprint;
 
-    private ErgonModel(ModelInfo description, Tokenizer tokenizer, Batcher batcher, ModelOptions options, int cells, int context, IReadOnlyList<Placement> placements, TimeSpan loadTime)
+    private ErgonModel(ModelInfo description, Tokenizer tokenizer, Batcher batcher, ModelOptions options, KvCacheType type, int cells, int context, IReadOnlyList<Placement> placements, TimeSpan loadTime)
     {
         Description = description;
         Engine = description is ModelDescription ? EngineChoice.Ergon : EngineChoice.Libllama;
@@ -41,7 +41,7 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
         Placements = placements;
         LoadTime = loadTime;
         MaxSequences = options.MaxSequences;
-        (KvType, CacheType, Cells) = (options.KvType, options.CacheType, cells);
+        (KvType, Cells) = (type, cells);
         UsesLongFactors = (description as ModelDescription)?.UsesLongFactors(cells) == true;
         _fingerprint = new Lazy<byte[]>(description.File.Fingerprint);
         // A template is parsed when it is needed: a model with a bad one still completes text.
@@ -103,16 +103,18 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
         if (options.CacheLength is { } pool)
             Ranged("cache-length", pool, 1, MaxCells);
 
-        var (_, blockLength, _) = options.CacheType.Traits();
+        var type = options.KvType ?? KvCacheType.F16;
+        var (_, blockLength, _) = type.Storage().Traits();
         var (key, value) = description.HeadLengths;
         if (key % blockLength != 0 || value % blockLength != 0)
-            throw new ErgonException($"kv-type is {options.KvType}, which stores blocks of {blockLength} values, but this model's heads have {(key % blockLength != 0 ? key : value)}; use F16.");
+            throw new ErgonException($"kv-type is {type}, which stores blocks of {blockLength} values, but this model's heads have {(key % blockLength != 0 ? key : value)}; use F16.");
         long CellsFor(int length) => options.CacheLength ?? (long)length * options.MaxSequences;
         long CacheBytes(int length) => description is ModelDescription described
-            ? KvCacheShape.For(described, (int)Math.Min(MaxCells, CellsFor(length)), options.MaxSequences).Bytes(described, options.CacheType)
-            : ((WholeModel)description).CacheBytes(options.CacheType) * CellsFor(length);
+            ? KvCacheShape.For(described, (int)Math.Min(MaxCells, CellsFor(length)), options.MaxSequences).Bytes(described, type.Storage())
+            : ((WholeModel)description).CacheBytes(type.Storage()) * CellsFor(length);
         var wanted = options.ContextLength ?? Math.Min(description.TrainingContext, DefaultContext);
         var placements = options.Placements ?? [new Placement(DeviceChoice.Choose(options.Device, description.WeightBytes + CacheBytes(wanted) + IntermediateBytes(description)), StageRange.Whole(description), threads)];
+        type = options.KvType ?? KvCacheTypes.Default(description, placements.All(p => p.Device.Kind == NativeDeviceKind.Cpu));
         var context = wanted;
         foreach (var placed in options.ContextLength is null ? placements.GroupBy(p => p.Device.Name) : [])
         {
@@ -132,10 +134,10 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
             throw new ErgonException($"cache-length is {cells}, which does not hold one context of {context}; use a smaller --ctx, or a larger cache.");
 
         Func<IEngine> open = description is ModelDescription own
-            ? () => new Engine(own, placements, (int)cells, options.MaxSequences, options.CacheType, options.Progress, cancellation)
-            : () => new LibllamaEngine((WholeModel)description, placements[0].Device, threads, (int)cells, options.MaxSequences, options.CacheType, repack: true, options.Progress, cancellation);
+            ? () => new Engine(own, placements, (int)cells, options.MaxSequences, type.Storage(), options.Progress, cancellation)
+            : () => new LibllamaEngine((WholeModel)description, placements[0].Device, threads, (int)cells, options.MaxSequences, type.Storage(), repack: true, options.Progress, cancellation);
         if (description is WholeModel && options.TrialCommand is { } command)
-            new LibllamaTrial(path, (int)cells, options.MaxSequences, options.KvType, threads).Run(command, description, cancellation);
+            new LibllamaTrial(path, (int)cells, options.MaxSequences, type, threads).Run(command, description, cancellation);
 
         // The vocabulary is read while the weights are repacked.
         var vocabulary = Task.Run(() => Tokenizer.Load(description.File), CancellationToken.None);
@@ -145,7 +147,7 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
             batcher = new Batcher(open) { TiersArePhases = options.TiersArePhases };
             var tokenizer = vocabulary.GetAwaiter().GetResult();
             RequireSameVocabulary(description, tokenizer);
-            return new ErgonModel(description, tokenizer, batcher, options, (int)cells, context, placements, System.Diagnostics.Stopwatch.GetElapsedTime(began));
+            return new ErgonModel(description, tokenizer, batcher, options, type, (int)cells, context, placements, System.Diagnostics.Stopwatch.GetElapsedTime(began));
         }
         catch
         {
@@ -191,7 +193,7 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
     internal KvCacheType KvType { get; }
 
     /// <summary>The same, as ggml names it.</summary>
-    internal Native.GgmlType CacheType { get; }
+    internal Native.GgmlType CacheType => KvType.Storage();
 
     /// <summary>Positions of all sessions together.</summary>
     internal int Cells { get; }

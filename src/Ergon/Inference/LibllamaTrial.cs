@@ -73,7 +73,7 @@ internal sealed record LibllamaTrial(string Path, int Context, int Sequences, Kv
         var model = new WholeModel(Models.Gguf.GgufFile.Open(Path));
         var cpu = NativeDevice.All().First(d => d.Kind == NativeDeviceKind.Cpu);
         // Weights in place from the mapped file: nothing is copied, and the pages are warm for the one that follows.
-        using var engine = new LibllamaEngine(model, cpu, Threads, Context, Sequences, new ModelOptions { KvType = KvType }.CacheType, repack: false);
+        using var engine = new LibllamaEngine(model, cpu, Threads, Context, Sequences, KvType.Storage(), repack: false);
         engine.Try();
     }
 

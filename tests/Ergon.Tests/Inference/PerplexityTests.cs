@@ -12,7 +12,7 @@ public sealed class PerplexityTests
     public async Task It_is_llama_perplexitys(string model, double expected, int tokens)
     {
         var text = File.ReadAllText(Shared.Path("data/datasets/tinystories/tinystories-train-head.txt"))[..30000];
-        using var loaded = ErgonModel.Load(Shared.Path("data/models/" + model), new ModelOptions { ContextLength = 128, Threads = 1 });
+        using var loaded = ErgonModel.Load(Shared.Path("data/models/" + model), new ModelOptions { ContextLength = 128, Threads = 1, KvType = KvCacheType.F16 });
         var result = await Perplexity.MeasureAsync(loaded, text);
         Assert.Equal(expected.ToString("F4", CultureInfo.InvariantCulture), result.Value.ToString("F4", CultureInfo.InvariantCulture));
         Assert.Equal(tokens, result.Tokens);

@@ -26,6 +26,7 @@ public sealed class SessionStateTests : IDisposable
     [InlineData("llama", KvCacheType.F16)]
     [InlineData("llama", KvCacheType.Q8_0)]
     [InlineData("llama", KvCacheType.Q4_0)]
+    [InlineData("llama", KvCacheType.F32)]
     [InlineData("gemma3", KvCacheType.F16)]
     [InlineData("lfm2", KvCacheType.F16)]
     public async Task A_restored_session_goes_on_with_the_same_tokens_in_another_engine_and_other_cells(string architecture, KvCacheType type)

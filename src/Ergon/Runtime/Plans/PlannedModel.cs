@@ -6,6 +6,7 @@ using Ergon.Inference;
 using Ergon.Models;
 using Ergon.Models.Gguf;
 using Ergon.Native.Nvidia;
+using Ergon.Native.Tensors;
 using Ergon.Planning;
 
 namespace Ergon.Runtime.Plans;
@@ -29,6 +30,7 @@ public sealed class PlannedModel : IDisposable
     private readonly PlanOptions _options;
     private readonly ConditionWatch _watch;
     private readonly TimeProvider _time;
+    private readonly KvCacheType _cacheType;
     private readonly byte[] _fingerprint;
     private readonly long _cells; // that all sequences have together
     private readonly CancellationTokenSource _stop = new();
@@ -60,10 +62,10 @@ public sealed class PlannedModel : IDisposable
         time ??= TimeProvider.System;
         watch ??= new ConditionWatch(new SystemFiles(), () => Temperatures.Read(new SystemFiles(), Nvml.OfMachine.Library), time);
         (_description, _outline, _devices, _options, _watch, _time) = (description, ModelOutline.Of(description), devices, plan, watch, time);
-        (CacheType, _rest, _fingerprint) = (options.CacheType, plan.Rest, description.File.Fingerprint());
+        (_cacheType, _rest, _fingerprint) = (options.KvType ?? KvCacheTypes.Default(description, devices.All(d => d.Native.Kind == NativeDeviceKind.Cpu)), plan.Rest, description.File.Fingerprint());
         // As the model is loaded, unless memory is short.
         _cells = options.CacheLength ?? ((long)(options.ContextLength ?? Math.Min(description.TrainingContext, ErgonModel.DefaultContext)) * options.MaxSequences);
-        Residuals = new Residuals(_outline, options.CacheType);
+        Residuals = new Residuals(_outline, _cacheType.Storage());
         var first = plan.Plan ?? Chosen(Search(devices, plan.Objective, _sequences), devices);
         foreach (var name in first.Devices.Where(n => devices.All(d => d.Name != n)))
             throw new ErgonException($"The plan runs a part of the model on {name}, which is not among the devices {string.Join(", ", devices.Select(d => d.Name))}; name it in --devices, or make a plan without it.");
@@ -81,8 +83,6 @@ public sealed class PlannedModel : IDisposable
 
     /// <summary>Told, in a sentence, of each change of the plan, and of changes that were needed and could not be.</summary>
     public event Action<string>? Changed;
-
-    private Native.GgmlType CacheType { get; }
 
     /// <summary>Plans for a model and loads it.</summary>
     /// <param name="path">The file, or the first of its parts.</param>
@@ -122,7 +122,7 @@ public sealed class PlannedModel : IDisposable
     /// <summary>Loads the model as the plan says.</summary>
     internal void Run(string path, ModelOptions options, EnergyMonitor? monitor, CancellationToken cancellation)
     {
-        options = options with { Engine = EngineChoice.Ergon, Placements = _running.Placements, TiersArePhases = Current.HasPhases, Threads = null };
+        options = options with { Engine = EngineChoice.Ergon, Placements = _running.Placements, TiersArePhases = Current.HasPhases, Threads = null, KvType = _cacheType };
         _model = monitor?.Load(() => ErgonModel.Load(path, options, cancellation)) ?? ErgonModel.Load(path, options, cancellation);
         _model.PassCompleted += Note;
         _model.Disposing += Stop;
@@ -203,7 +203,7 @@ public sealed class PlannedModel : IDisposable
 
     /// <summary>Moves the model to a plan, with its sessions.</summary>
     /// <returns>For how long no pass could run.</returns>
-    internal Task<TimeSpan> MoveAsync(ExecutionPlan next, PlanProblem problem) => Model.MoveAsync(Change(next), MoveCost.Of(problem, _outline, CacheType).Keeps, _stop.Token);
+    internal Task<TimeSpan> MoveAsync(ExecutionPlan next, PlanProblem problem) => Model.MoveAsync(Change(next), MoveCost.Of(problem, _outline, _cacheType.Storage()).Keeps, _stop.Token);
 
     /// <summary>Searches plans for some devices, as what was learned of them says.</summary>
     /// <param name="devices">The devices.</param>
@@ -222,7 +222,7 @@ public sealed class PlannedModel : IDisposable
         // The cache is as large as it was loaded, whoever uses it.
         var workload = new Workload
         {
-            Prompt = _options.Prompt, Tokens = _options.Tokens, Batch = batch, InFlight = inFlight, CacheType = CacheType, Context = (int)Math.Clamp(_cells / (batch * inFlight), tokens, int.MaxValue),
+            Prompt = _options.Prompt, Tokens = _options.Tokens, Batch = batch, InFlight = inFlight, CacheType = _cacheType.Storage(), Context = (int)Math.Clamp(_cells / (batch * inFlight), tokens, int.MaxValue),
         };
         return new PlanProblem(_outline, [.. devices.Select(d => _options.Learns ? Residuals.Corrected(d) : d.Profile)], workload, _options.Limits);
     }

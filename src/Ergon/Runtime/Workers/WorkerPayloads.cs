@@ -10,14 +10,14 @@ internal sealed record WorkerModel(int ContextLength, int MaxSequences, int Voca
 internal static class WorkerPayloads
 {
     public static void Write(this WorkerWriter to, ModelOptions o) => to
-        .OptionalText(o.Device).OptionalInt(o.ContextLength).OptionalInt(o.Threads).Int((int)o.KvType).Int(o.MaxSequences).OptionalInt(o.CacheLength).Int((int)o.Engine);
+        .OptionalText(o.Device).OptionalInt(o.ContextLength).OptionalInt(o.Threads).OptionalInt((int?)o.KvType).Int(o.MaxSequences).OptionalInt(o.CacheLength).Int((int)o.Engine);
 
     public static ModelOptions ModelOptions(ref this WorkerReader from) => new()
     {
         Device = from.OptionalText(),
         ContextLength = from.OptionalInt(),
         Threads = from.OptionalInt(),
-        KvType = (KvCacheType)from.Int(),
+        KvType = (KvCacheType?)from.OptionalInt(),
         MaxSequences = from.Int(),
         CacheLength = from.OptionalInt(),
         // A worker is a process of its own already: no trial.
