@@ -188,19 +188,20 @@
     const points = [...spots.values()], edge = [...front].sort((a, b) => cost(a) - cost(b));
     const unit = metered ? 'joules a problem' : 'tokens a problem';
     section(metered ? 'Policies: accuracy against energy' : 'Policies: accuracy against tokens',
-      `Each policy was shown the same draws, one by one, and pays for those up to where it stopped${metered ? '; their joules are what those draws took' : ''}. No policy is better in both than one on the line.`,
+      `Each policy was shown the same draws, one by one, and pays for those up to where it stopped${metered ? '; their joules are what those draws took' : ''}. No policy is better in both than one on the line. Dashed: the majority vote of fewer draws.`,
       chart(`${r.policies.length} policies; on the front: ${edge.map(p => `${p.policy} (${percent(p.accuracy)}, ${figure(cost(p))} ${metered ? 'J' : 'tokens'})`).join(', ')}. The table below has all.`, () => ({
         type: 'scatter',
         data: {
           datasets: [
             { label: 'policies', data: points.map(g => ({ x: cost(g[0]), y: g[0].accuracy })), names: points.map(g => g.map(p => p.policy).join(', ')), whiskers: points.map(g => g[0].accuracy_interval),
               borderColor: colour('blue'), backgroundColor: points.map(g => g.some(p => front.includes(p)) ? colour('orange') : colour('blue')), pointBorderColor: points.map(g => g.some(p => front.includes(p)) ? colour('orange') : colour('blue')), pointRadius: points.map(g => g.some(p => front.includes(p)) ? 7 : 5), pointHoverRadius: 8 },
+            ...(r.votes.length && (!metered || r.votes.every(v => v.joules != null)) ? [{ label: 'vote', type: 'line', data: r.votes.map(v => ({ x: cost(v), y: v.accuracy })), draws: r.votes.map(v => v.k), borderColor: colour('soft'), backgroundColor: colour('soft'), borderWidth: 1.5, borderDash: [4, 4], pointRadius: 3 }] : []),
             { label: 'front', type: 'line', data: edge.map(p => ({ x: cost(p), y: p.accuracy })), borderColor: colour('orange'), borderWidth: 2, pointRadius: 0, stepped: true },
           ]
         },
         options: {
           scales: { x: axis(unit, { beginAtZero: true, grace: '12%' }), y: axis('accuracy', { ...share, suggestedMin: Math.max(0, Math.min(...r.policies.map(p => p.accuracy_interval[0])) - .03), suggestedMax: Math.min(1, Math.max(...r.policies.map(p => p.accuracy_interval[1])) + .03) }) },
-          plugins: { legend: { display: false }, tooltip: { filter: t => t.datasetIndex === 0, callbacks: { label: t => `${t.dataset.names[t.dataIndex]}: ${percent(t.parsed.y)}, ${figure(t.parsed.x)} ${unit}` } } }
+          plugins: { legend: { display: false }, tooltip: { filter: t => t.dataset.label !== 'front', callbacks: { label: t => `${t.dataset.names?.[t.dataIndex] ?? `vote of ${t.dataset.draws[t.dataIndex]}`}: ${percent(t.parsed.y)}, ${figure(t.parsed.x)} ${unit}` } } }
         },
         plugins: [whiskers, names]
       })));

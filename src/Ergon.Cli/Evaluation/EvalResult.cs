@@ -15,11 +15,18 @@ internal sealed record EvalResult(
     string Task, int Items, int Samples, string Policy, double? Accuracy, IReadOnlyDictionary<string, double> PassAtK, long PromptTokens, long CompletionTokens,
     double? Joules, string? EnergySource, double Seconds, double? Ipw, double? Ipj, double? Ece, double? Ppp, IReadOnlyDictionary<string, double[]> Intervals,
     float Temperature, long Seed, int Skipped, int BadLines, int VerifierFailures, IReadOnlyList<string> Devices, string Engine, EnergyFigures? Energy,
-    IReadOnlyList<PolicyFigures> Policies, IReadOnlyList<Calibration> Calibrations, IReadOnlyList<FittedLaw> Laws, PerplexityFigure? Perplexity);
+    IReadOnlyList<PolicyFigures> Policies, IReadOnlyList<VotePoint> Votes, IReadOnlyList<Calibration> Calibrations, IReadOnlyList<FittedLaw> Laws, PerplexityFigure? Perplexity);
 
 /// <summary>What one policy makes of the draws. Of several, each is asked afterwards: draws, tokens and joules are those up to where it would have stopped.</summary>
 internal sealed record PolicyFigures(
     string Policy, double Accuracy, double[] AccuracyInterval, double Draws, double Tokens, double? Joules, double[]? JoulesInterval, double? Ipw, double? Ipj, double[]? IpjInterval, double? Ece);
+
+/// <summary>The majority vote of the first K draws of each problem.</summary>
+/// <param name="K">How many.</param>
+/// <param name="Accuracy">The share of problems that it gets right.</param>
+/// <param name="Tokens">Of those draws, a problem.</param>
+/// <param name="Joules">The same; <see langword="null"/> where that is unknown.</param>
+internal sealed record VotePoint(int K, double Accuracy, double Tokens, double? Joules);
 
 /// <summary>How often answers of a confidence are right.</summary>
 /// <param name="Confidence">Which.</param>
@@ -78,7 +85,19 @@ internal sealed class EvalFigures(IReadOnlyList<EvaluatedProblem> problems, Eval
             problems.Sum(p => (long)p.Draws[0].PromptTokens), tokens, Receipts.Rounded(Receipt?.Energy?.Value), Receipt?.Source, Math.Round(_seconds, 3), each[0].Ipw, each[0].Ipj, each[0].Ece,
             Power is { } watts && price is { } dollars && _seconds > 0 ? Receipts.Rounded(Metrics.Ppp(tokens / _seconds, dollars, watts)) : null, intervals,
             settings.Temperature, (long)settings.Seed, skipped, badLines, verifierFailures, model.Devices, EngineSettings.NameOf(model.Engine), Receipt is null ? null : Receipts.Json(Receipt),
-            each, [.. Calibrations(outcomes[0])], Laws(model), null);
+            each, [.. Votes()], [.. Calibrations(outcomes[0])], Laws(model), null);
+    }
+
+    // Accuracy at so many draws, and so at so many joules.
+    private IEnumerable<VotePoint> Votes()
+    {
+        if (!IsComplete || settings.Samples < 2)
+            yield break;
+        foreach (var k in Ks())
+        {
+            PolicyOutcome[] votes = [.. problems.Select(p => p.First(k))];
+            yield return new VotePoint(k, Math.Round(votes.Count(v => v.Right) / (double)votes.Length, 6), Rounded(votes.Average(v => v.Tokens)), votes.All(v => v.Joules is not null) ? Rounded(votes.Average(v => v.Joules!.Value)) : null);
+        }
     }
 
     private PolicyOutcome[] Outcomes(NamedPolicy named) => [.. problems.Select(p => isLive ? p.Ended(named.Policy) : p.Replayed(named.Policy, named.AbandonsFalse))];

@@ -15,6 +15,8 @@ internal static class EvalText
             output.WriteLine(Text($"{Amount.Count(r.Skipped, "problem")} left out: the context has no room for an answer"));
         foreach (var (k, value) in r.PassAtK.Skip(r.Samples > 1 ? 0 : 1))
             output.WriteLine(Text($"pass@{k} {value:P1}{(r.Intervals.TryGetValue($"pass@{k}", out var i) ? $" ({Interval(i, "P1")})" : "")}"));
+        foreach (var vote in r.Votes)
+            output.WriteLine(Text($"vote of {vote.K}: accuracy {vote.Accuracy:P1}, {vote.Tokens:F0} tokens{(vote.Joules is { } j ? Text($" and {j:G3} J") : "")} a problem"));
         output.WriteLine(Text($"{Amount.Count(r.CompletionTokens, "token")} in {r.Seconds:F1} s ({r.CompletionTokens / r.Seconds:F0}/s)"));
         if (r is { Ipw: { } ipw, Ipj: { } ipj, Ece: { } ece })
             output.WriteLine(Text($"IPW {ipw:G3}/W, IPJ {ipj:G3}/J, ECE {ece:G3}/J{(r.Ppp is { } ppp ? Text($", PPP {ppp:G3}/(J $)") : "")}, {r.Joules / r.Items:G3} J and {r.Seconds * 1000 / r.Items:F0} ms a problem, {r.EnergySource}"));
@@ -30,7 +32,7 @@ internal static class EvalText
     public static EvalResult Of(PerplexityResult measured, ErgonModel model, Receipt? receipt, double seconds) => new(
         DataSets.NameOf(TaskName.Perplexity), measured.Chunks, 1, "none", null, new Dictionary<string, double>(), measured.Tokens, 0, Receipts.Rounded(receipt?.Energy?.Value), receipt?.Source, Math.Round(seconds, 3),
         null, null, null, null, new Dictionary<string, double[]> { ["perplexity"] = [measured.Value - (1.96 * measured.StandardError), measured.Value + (1.96 * measured.StandardError)] },
-        0, 0, 0, 0, 0, model.Devices, EngineSettings.NameOf(model.Engine), receipt is null ? null : Receipts.Json(receipt), [], [], [],
+        0, 0, 0, 0, 0, model.Devices, EngineSettings.NameOf(model.Engine), receipt is null ? null : Receipts.Json(receipt), [], [], [], [],
         new PerplexityFigure(measured.Value, measured.StandardError, measured.Tokens, measured.Chunks));
 
     private static void WriteTable(TextWriter output, IReadOnlyList<PolicyFigures> policies)

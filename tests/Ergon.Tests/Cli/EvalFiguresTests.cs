@@ -49,6 +49,8 @@ public sealed class EvalFiguresTests
         Assert.Equal([0.0945312, 0.905469], r.Intervals["accuracy"].Select(x => Math.Round(x, 7)).Select(x => double.Parse(x.ToString("G6", System.Globalization.CultureInfo.InvariantCulture), System.Globalization.CultureInfo.InvariantCulture)));
         Assert.Equal(1, r.Intervals["pass@4"][1]);
         Assert.Equal(0.342380, r.Intervals["pass@4"][0], 6);
+        // Votes of 1, 2 and 4 draws: the first is right on problem 0, and stays so.
+        Assert.Equal([new VotePoint(1, 0.5, 5, 2), new VotePoint(2, 0.5, 10, 4), new VotePoint(4, 0.5, 20, 8)], r.Votes);
         // First-clean stops after 1 and 3 draws and is right on both: 4 draws, 8 J.
         var clean = r.Policies[1];
         Assert.Equal(("first-clean", 1.0, 2.0, 10.0, 4.0), (clean.Policy, clean.Accuracy, clean.Draws, clean.Tokens, clean.Joules));
@@ -84,6 +86,7 @@ public sealed class EvalFiguresTests
         Assert.Equal(0.5, r.PassAtK["1"]);
         Assert.Equal((1.0, 2.0, 4.0), (r.Accuracy, r.Policies[0].Draws, r.Policies[0].Joules));
         Assert.Empty(r.Laws);
+        Assert.Empty(r.Votes);
     }
 
     [Fact]

@@ -33,6 +33,10 @@ internal sealed record EvaluatedProblem(string? Gold, int Budget, IReadOnlyList<
     /// <summary>What a policy that stopped here, or one that takes all draws, made of them.</summary>
     public PolicyOutcome Ended(IStoppingPolicy policy) => Outcome(policy, Draws.Count);
 
+    /// <summary>What the majority vote of the first draws makes of them.</summary>
+    /// <param name="draws">How many, at most those there are.</param>
+    public PolicyOutcome First(int draws) => Outcome(new FixedBudget(), draws);
+
     /// <summary>What a policy would have made of them: it sees them one by one, as if it had drawn them.</summary>
     /// <param name="policy">Which.</param>
     /// <param name="abandonsFalse">Whether its draws would have ended with their first false step.</param>
