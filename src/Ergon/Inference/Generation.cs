@@ -146,9 +146,13 @@ internal sealed class Generation : IDisposable
             End(FinishReason.Stop);
             return;
         }
-        _tokens.Writer.TryWrite(new GeneratedToken(token, _text.Append(token), (float?)logProbability));
+        var given = new GeneratedToken(token, _text.Append(token), (float?)logProbability);
+        _tokens.Writer.TryWrite(given);
         _known.Add(token);
-        EndIfComplete();
+        if (_options.StopWhen?.Invoke(given) == true)
+            End(FinishReason.Stop);
+        else
+            EndIfComplete();
     }
 
     /// <summary>Ends it where what is generated already is all that was asked for.</summary>
@@ -171,7 +175,7 @@ internal sealed class Generation : IDisposable
         Statistics = new GenerationStatistics(_promptLength, Math.Min(_reused, _promptLength), _completed, reason, _firstToken == 0 ? null : Stopwatch.GetElapsedTime(_began, _firstToken),
             _promptBegan == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_promptBegan, promptEnd), _completed > _before + 1 ? Stopwatch.GetElapsedTime(_firstToken, _lastToken) : TimeSpan.Zero)
         {
-            LogProbability = _options.LogProbabilities && _before == 0 ? _logProbability : null,
+            LogProbability = _options.LogProbabilities ? _logProbability : null,
         };
         _tokens.Writer.TryComplete();
     }

@@ -13,6 +13,14 @@ public sealed record GenerationOptions
     public bool IgnoreEndOfGeneration { get; init; }
 
     /// <summary>
+    /// Ends the answer with the token for which it is true, as a stop does, but with that token's text; <see langword="null"/> for no such end. It is
+    /// told each token as the reader is, but neither text that was held back to the end nor the token that ended the answer. It is called between two passes, on
+    /// the thread that runs them: no token is computed past it, all generations wait for it, and so it must be quick. What it throws fails this generation alone, and is its reader's.
+    /// One that remembers what it was told belongs to one generation.
+    /// </summary>
+    public Func<GeneratedToken, bool>? StopWhen { get; init; }
+
+    /// <summary>
     /// Whether tokens come with their log-probabilities: natural logarithms under the model's own distribution, the softmax of its raw logits at
     /// temperature 1, before bias, penalties, grammar and truncation. Costs nothing where it is false, the default.
     /// </summary>

@@ -94,7 +94,7 @@ internal sealed class ProblemUnderWay : IDisposable
     /// <summary>Draws once, on a row of its own.</summary>
     public async Task<BookedDraw> DrawAsync(int index)
     {
-        var text = new DrawnText(_task, Problem);
+        var text = new DrawnText(_task, Problem, _options.AbandonFalse);
         var cancelled = false;
         GenerationStatistics? statistics = null;
         var session = await _prefix.Value.ConfigureAwait(false);
@@ -112,12 +112,7 @@ internal sealed class ProblemUnderWay : IDisposable
             close = _meter?.Invoke(own);
             try
             {
-                await foreach (var token in own.GenerateAsync(_prompt, generation, _stop.Token).ConfigureAwait(false))
-                {
-                    text.Append(token);
-                    if (_options.AbandonFalse && text.FalseAt is not null)
-                        break;
-                }
+                await text.DrawAsync(own, _prompt, generation, _stop.Token).ConfigureAwait(false);
             }
             catch (OperationCanceledException) when (!_caller.IsCancellationRequested)
             {
@@ -136,7 +131,7 @@ internal sealed class ProblemUnderWay : IDisposable
         var receipt = _options.Budget is not null && _receipts[index] is { } taken ? await taken.ConfigureAwait(false) : null;
         if (cancelled)
             return new BookedDraw(default, answer, tokens, Cancelled: true, text.FalseAt, receipt);
-        if (text.FalseAt is not null && _options.AbandonFalse)
+        if (text.IsAbandoned)
             return new BookedDraw(new Draw(null, Evidence: 0), answer, tokens, Cancelled: false, text.FalseAt, receipt);
         var draw = new Draw(_task.Extract(Problem, answer), null, _task.Evidence(Problem, answer), tokens > 0 ? statistics?.LogProbability / tokens : null);
         var booked = new BookedDraw(draw, answer, tokens, Cancelled: false, text.FalseAt, receipt);

@@ -173,6 +173,25 @@ public sealed class SolverTests
         Assert.True(abandoned.Sum(s => s.Tokens) < whole.Sum(s => s.Tokens));
     }
 
+    [Theory]
+    [InlineData(1, 1)]
+    [InlineData(1, 4)]
+    [InlineData(3, 4)]
+    public async Task An_abandoned_draw_spends_the_tokens_of_its_replay_and_none_past_its_false_step(int wave, int sequences)
+    {
+        var whole = await Solve(new FixedBudget(), 4, 1, 1);
+        var abandoned = await Solve(new FixedBudget(), 4, wave, sequences, abandon: true);
+        var replay = whole.Select(s => new LoggedProblem("", [.. s.Draws.Select(d => new LoggedDraw(d.Draw, d.Tokens, d.FalseAt))]).Abandoned).ToList();
+        foreach (var (live, logged) in abandoned.Zip(replay))
+        {
+            // Beside others a row rounds differently, and a draw may take another way: then it is held to its own step alone.
+            foreach (var (draw, was) in live.Draws.Zip(logged.Draws).Where(x => wave == 1 || x.First.FalseAt == x.Second.FalseAt))
+                Assert.Equal(was.Tokens, draw.Tokens);
+            Assert.All(live.Draws.Where(d => d.FalseAt is not null), d => Assert.Equal(d.FalseAt, d.Tokens));
+        }
+        Assert.Contains(abandoned.SelectMany(s => s.Draws), d => d.FalseAt is not null);
+    }
+
     [Fact]
     public async Task A_wave_needs_a_session_for_the_prompt() =>
         Assert.Contains("wave is 2", (await Assert.ThrowsAsync<ErgonException>(() => Solve(new FixedBudget(), 1, 2, 1))).Message, StringComparison.Ordinal);

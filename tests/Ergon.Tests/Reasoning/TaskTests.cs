@@ -62,7 +62,31 @@ public sealed class TaskTests
     public void A_step_is_false_once_it_is_complete(string text, bool isFalse)
     {
         var task = new WordProblemTask(1);
-        Assert.Equal(isFalse, task.IsFalse(task.Problems[0], text));
+        Assert.Equal(isFalse, task.Watch(task.Problems[0])(text));
+    }
+
+    [Fact]
+    public void A_text_that_comes_in_pieces_is_false_where_the_whole_of_it_is()
+    {
+        var random = new Random(5);
+        string[] parts = ["6*358=2148", "6*358=2147", "x = 5", "= ", "=", "==", "3+4", " ", " ", "\n", "7", "8=", " - 1 = 6", "so $", "1,000", ".5", "(2+3)*4=20", "/2", "and"];
+        var found = 0;
+        for (var round = 0; round < 3000; round++)
+        {
+            var watch = new StepWatch();
+            var (whole, seen) = ("", false);
+            for (var i = 0; i < 12; i++)
+            {
+                var piece = parts[random.Next(parts.Length)];
+                whole += piece;
+                // What a later piece may still change does not count: the last space ends what is certain.
+                var certain = whole[..Math.Max(0, whole.AsSpan().LastIndexOfAny(' ', '\n'))];
+                seen |= Arithmetic.Check(certain) is var (steps, right) && right < steps;
+                Assert.Equal((whole, seen), (whole, watch.Append(piece)));
+            }
+            found += seen ? 1 : 0;
+        }
+        Assert.InRange(found, 500, 2500);
     }
 
     [Theory]

@@ -81,6 +81,52 @@ public sealed class WorkerHostTests : IDisposable
     }
 
     [Fact]
+    public async Task Log_probabilities_cross_and_add_up_whatever_becomes_of_the_worker()
+    {
+        var options = Seeded with { LogProbabilities = true };
+        List<GeneratedToken> expected = [];
+        using var model = ErgonModel.Load(_path, new ModelOptions { Threads = 1, ContextLength = 256 });
+        using var here = model.CreateSession();
+        await foreach (var token in here.GenerateAsync(Prompt, options))
+            expected.Add(token);
+        using var session = _host.CreateSession();
+        Assert.Equal(0, await AgainAsync());
+        // Undisturbed, the very figures.
+        Assert.Equal(here.Statistics!.LogProbability, session.Statistics!.Generation.LogProbability);
+        await UntilMetInTheMiddleAsync(() => AgainAsync(30, 90));
+
+        async Task<int> AgainAsync(params int[] kills)
+        {
+            List<GeneratedToken> given = [];
+            await foreach (var token in session.GenerateAsync(Prompt, options))
+            {
+                given.Add(token);
+                if (kills.Contains(given.Count))
+                    await KillAsync();
+            }
+            Assert.Equal(expected.Select(t => (t.Id, t.LogProbability is null)), given.Select(t => (t.Id, t.LogProbability is null)));
+            // What another worker computed again may round otherwise.
+            Assert.All(expected.Zip(given), x => Assert.Equal(x.First.LogProbability ?? 0, x.Second.LogProbability ?? 0, 1e-3));
+            Assert.Equal(given.Sum(t => (double)(t.LogProbability ?? 0)), session.Statistics!.Generation.LogProbability!.Value, 1e-3);
+            return session.Statistics.Restarts;
+        }
+    }
+
+    [Fact]
+    public async Task A_stop_of_the_hosts_ends_what_the_reader_gets()
+    {
+        var whole = await UndisturbedAsync(Greedy);
+        using var session = _host.CreateSession();
+        var count = 0;
+        var given = await RunAsync(session, Greedy with { StopWhen = _ => ++count == 12 });
+        Assert.Equal(whole.Tokens[..12], given.Tokens);
+        Assert.Equal(FinishReason.Stop, session.Statistics!.Generation.FinishReason);
+        // The worker had gone on, which is counted; the session goes on from what it has.
+        Assert.InRange(session.Statistics.Generation.CompletionTokens, 12, Length - 1);
+        Assert.Equal(whole, await RunAsync(session, Greedy));
+    }
+
+    [Fact]
     public async Task Sessions_beside_each_other_all_survive()
     {
         var expected = await UndisturbedAsync(Greedy);

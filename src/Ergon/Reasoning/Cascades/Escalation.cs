@@ -125,7 +125,7 @@ internal sealed class Escalation(IReadOnlyList<Rung> rungs, IReasoningTask task,
 
         public double? Evidence(Problem problem, string text) => task.Evidence(problem, text);
 
-        public bool IsFalse(Problem problem, string text) => task.IsFalse(problem, text);
+        public Func<string, bool>? Watch(Problem problem) => task.Watch(problem);
 
         public ValueTask<bool?> VerifyAsync(Problem problem, string text, CancellationToken cancellation) => task.VerifyAsync(problem, text, cancellation);
 

@@ -139,7 +139,7 @@ internal sealed class Evaluation(
         Session session, int item, int sample, int[] prompt, bool isComputed, CancellationToken cancellation)
     {
         var problem = task.Problems[item];
-        var text = new DrawnText(task, problem);
+        var text = new DrawnText(task, problem, settings.AbandonsFalse);
         int count;
         var generation = new GenerationOptions
         {
@@ -160,12 +160,7 @@ internal sealed class Evaluation(
                 {
                 }
             }
-            await foreach (var token in session.GenerateAsync(prompt, generation, cancellation).ConfigureAwait(false))
-            {
-                text.Append(token);
-                if (settings.AbandonsFalse && text.FalseAt is not null)
-                    break;
-            }
+            await text.DrawAsync(session, prompt, generation, cancellation).ConfigureAwait(false);
         }
         finally
         {
@@ -174,7 +169,7 @@ internal sealed class Evaluation(
         }
         var seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
         var answer = text.ToString();
-        if (text.FalseAt is not null && settings.AbandonsFalse)
+        if (text.IsAbandoned)
             return (Judged(item, sample, answer, null, null) with { Evidence = 0, FalseAt = text.FalseAt, PromptTokens = prompt.Length, Tokens = count, Seconds = seconds }, drawn, null);
         close = task.HasVerifier ? meter?.Invoke(null) : null;
         var verified = await task.VerifyAsync(problem, answer, cancellation).ConfigureAwait(false);

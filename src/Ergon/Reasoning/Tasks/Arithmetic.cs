@@ -9,11 +9,15 @@ internal static partial class Arithmetic
     private const int DeepestNesting = 50;
 
     /// <summary>How many steps a text works, and how many of them hold.</summary>
-    public static (int Steps, int Right) Check(string text)
+    public static (int Steps, int Right) Check(string text) => Find(text) is var (steps, right, _) ? (steps, right) : default;
+
+    /// <summary>As <see cref="Check"/>, and where the last of what looks like a step ends; 0 where nothing does.</summary>
+    public static (int Steps, int Right, int End) Find(string text)
     {
-        var (steps, right) = (0, 0);
+        var (steps, right, end) = (0, 0, 0);
         foreach (Match step in Step().Matches(text))
         {
+            end = step.Index + step.Length;
             if (Evaluate(step.Groups["sum"].Value) is not { } value || Value(step.Groups["result"].Value) is not { } result)
                 continue;
             steps++;
@@ -21,7 +25,7 @@ internal static partial class Arithmetic
             var digits = step.Groups["result"].Value.Split('.') is [_, var fraction] ? fraction.Length : 0;
             right += Math.Abs(value - result) <= (digits == 0 ? 1e-9m : 0.5m * Pow10(-digits) * 1.000001m) ? 1 : 0;
         }
-        return (steps, right);
+        return (steps, right, end);
     }
 
     /// <summary>The share of steps that hold; <see langword="null"/> without any.</summary>

@@ -31,8 +31,11 @@ internal interface IReasoningTask
     /// <summary>The share of the text's worked steps that hold, 0 to 1; <see langword="null"/> where there is none to check. Not a verdict: a wrong plan with right sums has 1.</summary>
     double? Evidence(Problem problem, string text) => null;
 
-    /// <summary>Whether a text that is still being written holds a step that is complete and false, so that nothing it comes to has clean evidence.</summary>
-    bool IsFalse(Problem problem, string text) => false;
+    /// <summary>
+    /// Watches a text that is being written: what it gives is called with each piece as it comes, between two passes, and tells whether the text up to there
+    /// holds a step that is complete and false, so that nothing it comes to has clean evidence. <see langword="null"/> where there are no steps to check, the default.
+    /// </summary>
+    Func<string, bool>? Watch(Problem problem) => null;
 
     /// <summary>Whether <see cref="VerifyAsync"/> asks somebody.</summary>
     bool HasVerifier => false;

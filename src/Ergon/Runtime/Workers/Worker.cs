@@ -105,7 +105,7 @@ internal sealed class Worker
                     if (token.Id < 0)
                         tail = token.Text;
                     else
-                        _output.Send(WorkerMessage.Token, id, to => to.Int(token.Id).Text(token.Text));
+                        _output.Send(WorkerMessage.Token, id, to => to.Int(token.Id).Text(token.Text).OptionalDouble(token.LogProbability));
                 }
             }
             catch (OperationCanceledException)

@@ -28,9 +28,10 @@ internal static class WorkerPayloads
 
     public static WorkerModel Model(ref this WorkerReader from) => new(from.Int(), from.Int(), from.Int(), from.Int(), from.Text());
 
+    /// <summary>All but what is called: <see cref="Inference.GenerationOptions.StopWhen"/> stays with the host.</summary>
     public static void Write(this WorkerWriter to, GenerationOptions o)
     {
-        to.OptionalInt(o.MaxTokens).Bool(o.IgnoreEndOfGeneration).Int(o.StopSequences.Count);
+        to.OptionalInt(o.MaxTokens).Bool(o.IgnoreEndOfGeneration).Bool(o.LogProbabilities).Int(o.StopSequences.Count);
         foreach (var stop in o.StopSequences)
             to.Text(stop);
         var s = o.Sampling;
@@ -53,7 +54,7 @@ internal static class WorkerPayloads
 
     public static GenerationOptions GenerationOptions(ref this WorkerReader from)
     {
-        var options = new GenerationOptions { MaxTokens = from.OptionalInt(), IgnoreEndOfGeneration = from.Bool() };
+        var options = new GenerationOptions { MaxTokens = from.OptionalInt(), IgnoreEndOfGeneration = from.Bool(), LogProbabilities = from.Bool() };
         var stops = new string[from.Count(sizeof(int))];
         for (var i = 0; i < stops.Length; i++)
             stops[i] = from.Text();
@@ -81,11 +82,11 @@ internal static class WorkerPayloads
     }
 
     public static void Write(this WorkerWriter to, GenerationStatistics s) => to
-        .Int(s.PromptTokens).Int(s.ReusedTokens).Int(s.CompletionTokens).Int((int)s.FinishReason).Long(s.PromptTime.Ticks);
+        .Int(s.PromptTokens).Int(s.ReusedTokens).Int(s.CompletionTokens).Int((int)s.FinishReason).Long(s.PromptTime.Ticks).OptionalDouble(s.LogProbability);
 
     /// <summary>The counts; times that the reader sees are the host's to measure.</summary>
     public static GenerationStatistics Statistics(ref this WorkerReader from) =>
-        new(from.Int(), from.Int(), from.Int(), (FinishReason)from.Int(), null, new TimeSpan(from.Long()), TimeSpan.Zero);
+        new(from.Int(), from.Int(), from.Int(), (FinishReason)from.Int(), null, new TimeSpan(from.Long()), TimeSpan.Zero) { LogProbability = from.OptionalDouble() };
 
     /// <summary>An error keeps its kind, on which exit codes and retries depend.</summary>
     public static void Write(this WorkerWriter to, Exception e) => to

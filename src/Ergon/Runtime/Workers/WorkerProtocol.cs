@@ -34,7 +34,7 @@ internal enum WorkerFault
 /// </summary>
 internal static class WorkerProtocol
 {
-    public const int Version = 2, HeaderBytes = 9;
+    public const int Version = 3, HeaderBytes = 9;
 
     /// <summary>Payloads are at most this long; a prompt that fills the largest cache takes a quarter.</summary>
     public const int MaxPayload = 1 << 26;
@@ -92,6 +92,8 @@ internal ref struct WorkerReader(ReadOnlySpan<byte> rest)
     public long Long() => BinaryPrimitives.ReadInt64LittleEndian(Take(sizeof(long)));
 
     public float Float() => BinaryPrimitives.ReadSingleLittleEndian(Take(sizeof(float)));
+
+    public double? OptionalDouble() => Bool() ? BinaryPrimitives.ReadDoubleLittleEndian(Take(sizeof(double))) : null;
 
     public bool Bool() => Take(1)[0] != 0;
 
@@ -180,6 +182,8 @@ internal sealed class WorkerWriter(Stream stream)
     }
 
     public WorkerWriter Float(float value) => Int(BitConverter.SingleToInt32Bits(value));
+
+    public WorkerWriter OptionalDouble(double? value) => value is { } number ? Bool(true).Long(BitConverter.DoubleToInt64Bits(number)) : Bool(false);
 
     public WorkerWriter Bool(bool value) => Bytes([(byte)(value ? 1 : 0)]);
 

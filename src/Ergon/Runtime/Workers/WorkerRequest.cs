@@ -37,6 +37,8 @@ internal sealed class WorkerGeneration(int session, int[] prompt, GenerationOpti
     private long _died;
     private int _deaths; // since the last token
     private int _repeated; // tokens of the journal that this worker has given again
+    private double _logProbability; // of the journal
+    private double _before; // of the part of it that this worker was told, and does not count
 
     // Mirostat's state follows from logits that nobody kept, so its generations are computed again from the
     // prompt; the seed makes them draw the same tokens, which is checked.
@@ -57,6 +59,7 @@ internal sealed class WorkerGeneration(int session, int[] prompt, GenerationOpti
     public override void Send(WorkerLink link)
     {
         _repeated = 0;
+        _before = IsRepeated ? 0 : _logProbability;
         link.TrySend(WorkerMessage.Generate, Id, to => to
             .Int(session).Ints(prompt).Ints(IsRepeated ? [] : System.Runtime.InteropServices.CollectionsMarshal.AsSpan(Journal)).Write(options));
     }
@@ -67,7 +70,7 @@ internal sealed class WorkerGeneration(int session, int[] prompt, GenerationOpti
         switch (frame.Message)
         {
             case WorkerMessage.Token:
-                return Take(payload.Int(), payload.Text());
+                return Take(new GeneratedToken(payload.Int(), payload.Text(), (float?)payload.OptionalDouble()));
             case WorkerMessage.Ended:
                 var tail = payload.Text();
                 var counts = payload.Statistics();
@@ -84,11 +87,11 @@ internal sealed class WorkerGeneration(int session, int[] prompt, GenerationOpti
         }
     }
 
-    private bool Take(int token, string text)
+    private bool Take(GeneratedToken token)
     {
         if (IsRepeated && _repeated < Journal.Count)
         {
-            if (Journal[_repeated++] == token)
+            if (Journal[_repeated++] == token.Id)
                 return false;
             Fail(new UnavailableException("The worker died, and the generation came out differently when it was repeated, as mirostat's may beside others; generate it anew."));
             return true;
@@ -99,8 +102,9 @@ internal sealed class WorkerGeneration(int session, int[] prompt, GenerationOpti
             _firstToken = _lastToken;
         _deaths = 0;
         _repeated++;
-        Journal.Add(token);
-        _tokens.Writer.TryWrite(new GeneratedToken(token, text));
+        Journal.Add(token.Id);
+        _logProbability += token.LogProbability ?? 0;
+        _tokens.Writer.TryWrite(token);
         return false;
     }
 
@@ -116,7 +120,7 @@ internal sealed class WorkerGeneration(int session, int[] prompt, GenerationOpti
     {
         if (IsCancelled)
         {
-            End(new GenerationStatistics(prompt.Length, 0, Journal.Count, FinishReason.Cancelled, null, TimeSpan.Zero, TimeSpan.Zero));
+            End(new GenerationStatistics(prompt.Length, 0, Journal.Count, FinishReason.Cancelled, null, TimeSpan.Zero, TimeSpan.Zero) { LogProbability = options.LogProbabilities ? _logProbability - _before : null });
             return false;
         }
         if (++_deaths > maxRestarts)
@@ -137,6 +141,7 @@ internal sealed class WorkerGeneration(int session, int[] prompt, GenerationOpti
         Statistics = new WorkerStatistics(counts with
         {
             TimeToFirstToken = _firstToken == 0 ? null : Stopwatch.GetElapsedTime(_began, _firstToken),
+            LogProbability = _before + counts.LogProbability,
             DecodeTime = Journal.Count > 1 ? Stopwatch.GetElapsedTime(_firstToken, _lastToken) : TimeSpan.Zero,
         }, Restarts, TimeLost);
         _tokens.Writer.TryComplete();

@@ -25,7 +25,10 @@ public sealed class WorkerSession : IDisposable
 
     /// <summary>Generates after a prompt, whatever becomes of the worker meanwhile.</summary>
     /// <param name="prompt">The whole prompt, what was said before included; token ids of the model's vocabulary.</param>
-    /// <param name="options">What to generate; <see langword="null"/> for greedy tokens up to the end of the answer or of the context.</param>
+    /// <param name="options">
+    /// What to generate; <see langword="null"/> for greedy tokens up to the end of the answer or of the context. <see cref="GenerationOptions.StopWhen"/> is called in this
+    /// process, as the reader takes a token: no token is given past the one for which it is true, but those that the worker computed meanwhile are spent and counted.
+    /// </param>
     /// <param name="cancellation">Ends the generation between two passes.</param>
     /// <exception cref="ErgonException">The prompt is empty or does not fit, an option is out of range, or the model failed.</exception>
     /// <exception cref="UnavailableException">The worker died again and again.</exception>
@@ -36,21 +39,24 @@ public sealed class WorkerSession : IDisposable
         ArgumentNullException.ThrowIfNull(prompt);
         options ??= new GenerationOptions();
         options.Validate(_host.VocabularySize);
-        if (options.LogProbabilities)
-            throw new ErgonException("LogProbabilities is true, but a worker process does not hand them out; leave it false, or load the model in this process.");
         // The next worker must draw with this one's seed.
         options = options with { Sampling = options.Sampling with { Seed = options.Sampling.Seed ?? BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(sizeof(uint))) } };
         var generation = new WorkerGeneration(_number, [.. prompt], options);
         Enter(generation);
         Statistics = null;
-        var begun = false;
+        var (begun, stopped) = (false, false);
         try
         {
             _host.Begin(generation);
             begun = true;
             await using var stop = cancellation.Register(() => _host.Cancel(generation)).ConfigureAwait(false);
             await foreach (var token in generation.Tokens.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
+            {
+                stopped = token.Id >= 0 && options.StopWhen?.Invoke(token) == true;
                 yield return token;
+                if (stopped)
+                    yield break;
+            }
             cancellation.ThrowIfCancellationRequested();
             ObjectDisposedException.ThrowIf(_disposed, this);
         }
@@ -60,7 +66,7 @@ public sealed class WorkerSession : IDisposable
             {
                 _host.Cancel(generation);
                 await DrainAsync(generation.Tokens).ConfigureAwait(false);
-                Statistics = generation.Statistics;
+                Statistics = stopped && generation.Statistics is { } counts ? counts with { Generation = counts.Generation with { FinishReason = FinishReason.Stop } } : generation.Statistics;
                 _tokens = [.. prompt, .. generation.Journal];
             }
             Leave();
