@@ -11,12 +11,12 @@ namespace Ergon.Cli;
 /// <summary>
 /// What <c>ergon solve</c> found out, and what that took; the object that <c>--json</c> prints. Confidence is how likely the answer is right, by the
 /// selector that ConfidenceBy names; Certificate what is certain about the vote, null where nothing is; Reason why drawing stopped; Escalation why no
-/// further model was asked, null without one; FullBudgetJoules what the whole budget would take at this problem's joules a draw of the first model;
-/// EnergyReason why there is no figure of energy, or no measured one.
+/// further model was asked, null without one; FullBudgetJoules what the whole budget takes with the first model, FullBudgetBy how that is known: measured where it
+/// was drawn, otherwise an estimate, what the first draw took and by which draw the others are thought of; EnergyReason why there is no figure of energy, or no measured one.
 /// </summary>
 internal sealed record SolveReport(
     string Task, string? Answer, string? Text, double Confidence, string ConfidenceBy, SolveCertificate? Certificate, string Reason, string? Escalation, string Policy,
-    IReadOnlyList<SolveModel> Models, int Draws, int Samples, int PromptTokens, long CompletionTokens, double? Joules, double? FullBudgetJoules, string? EnergySource, string? EnergyReason,
+    IReadOnlyList<SolveModel> Models, int Draws, int Samples, int PromptTokens, long CompletionTokens, double? Joules, double? FullBudgetJoules, string? FullBudgetBy, string? EnergySource, string? EnergyReason,
     double Seconds, IReadOnlyList<SolveStage> Stages)
 {
     public static SolveReport Of(
@@ -26,18 +26,12 @@ internal sealed record SolveReport(
         var certificate = final.Answer is not null && final.Answer == final.Tally.Winner && new Certificate(delta, options).Stop(final.Tally) is { } certified
             ? new SolveCertificate(delta, final.Tally.Lead, final.Tally.RunnerUp, options, certified) : null;
         Units.Joules? all = solved.Rungs.All(r => r.Energy is not null) ? solved.Rungs.Aggregate(Units.Joules.Zero, (sum, r) => sum + r.Energy!.Value) : null;
-        // Draws that were cancelled say little of what a whole one takes.
-        BookedDraw[] whole = [.. first.Draws.Where(d => d is { Cancelled: false, Energy: not null })];
-        // The first draw may have the prompt and what begins but once; what the others would take is seen best in others.
-        BookedDraw[] others = [.. whole.Where(d => d != first.Draws[0])];
-        double? full = first.Energy is not null && first.Draws[0].Energy is { } one && whole.Length > 0
-            ? (first.Prompt?.Energy?.Value ?? 0) + one.Value + ((solving.Samples - 1) * (others.Length > 0 ? others.Average(d => d.Energy!.Value.Value)
-                : one.Value - (first.Prompt is null ? first.Draws[0].Receipt?.Prefill?.Value ?? 0 : 0))) : null;
+        var (full, by) = FullBudget(first, solving.Samples);
         Receipt[] taken = [.. solved.Rungs.SelectMany(r => r.Receipts)];
         return new SolveReport(
             task, final.Answer, final.Draws.FirstOrDefault(d => !d.Cancelled && d.Draw.Answer == final.Answer)?.Text, Math.Round(solved.Confidence, 6), $"fitted on {state.Origin}", certificate,
             (final.Reason ?? "the budget of draws is spent") + (solving.Verify && !final.Tally.Draws.Any(d => d.Verified == true) ? "; the verifier passed none" : ""), rungs.Length == 1 ? null : solved.Why, policy, [.. rungs.Zip(solved.Rungs, (rung, r) => new SolveModel(rung.Name, r.Draws.Count, Receipts.Rounded(r.Energy?.Value)))],
-            solved.Rungs.Sum(r => r.Draws.Count), solving.Samples, first.PromptTokens, solved.Rungs.Sum(r => r.Tokens), Receipts.Rounded(all?.Value), Receipts.Rounded(full),
+            solved.Rungs.Sum(r => r.Draws.Count), solving.Samples, first.PromptTokens, solved.Rungs.Sum(r => r.Tokens), Receipts.Rounded(all?.Value), Receipts.Rounded(full), by,
             string.Join('+', taken.Select(r => r.Source).OfType<string>().Distinct()) is { Length: > 0 } source ? source : null,
             taken.Length == 0 ? "nothing was metered" : taken.Select(r => r.Reason).FirstOrDefault(r => r is not null), Math.Round(elapsed.TotalSeconds, 3),
             [.. solved.Stages.Select(s => new SolveStage(s.Stage.ToString().ToLowerInvariant(), s.Count, Receipts.Rounded(s.Energy?.Value), s.Reason))]);
@@ -47,8 +41,25 @@ internal sealed record SolveReport(
     public static SolveReport OfChoice(Problem problem, string answer, IReadOnlyList<double> shares, Receipt? receipt, ErgonModel model, TimeSpan elapsed) => new(
         "choice", answer, problem.Options[answer[0] - 'A'], Math.Round(shares.Max(), 6), "shares of the options' likelihoods a token, not calibrated", null,
         string.Join(", ", shares.Select((s, i) => string.Create(CultureInfo.InvariantCulture, $"{(char)('A' + i)} {s:F3}"))), null, "likelihood",
-        [new SolveModel(Path.GetFileNameWithoutExtension(model.Description.File.Path), 0, Receipts.Rounded(receipt?.Energy?.Value))], 0, 0, 0, 0, Receipts.Rounded(receipt?.Energy?.Value), null, receipt?.Source, receipt is null ? "nothing was metered" : receipt.Reason,
+        [new SolveModel(Path.GetFileNameWithoutExtension(model.Description.File.Path), 0, Receipts.Rounded(receipt?.Energy?.Value))], 0, 0, 0, 0, Receipts.Rounded(receipt?.Energy?.Value), null, null, receipt?.Source, receipt is null ? "nothing was metered" : receipt.Reason,
         Math.Round(elapsed.TotalSeconds, 3), []);
+
+    // The first draw has the prompt and what begins but once: what another takes is seen best in others.
+    internal static (double? Joules, string? By) FullBudget(SolvedProblem solved, int samples)
+    {
+        if (solved.Energy is null || solved.Draws is not [{ Energy: { } one } first, ..])
+            return (null, null);
+        // Draws that were cancelled say little of what a whole one takes.
+        BookedDraw[] others = [.. solved.Draws.Skip(1).Where(d => d is { Cancelled: false, Energy: not null })];
+        var once = (solved.Prompt?.Energy?.Value ?? 0) + one.Value;
+        if (others.Length == samples - 1)
+            return (once + others.Sum(d => d.Energy!.Value.Value), Drawn);
+        return others.Length > 0 ? (once + ((samples - 1) * others.Average(d => d.Energy!.Value.Value)), "estimate, by the draws after the first")
+            : solved.AnotherDraw is { } another ? (once + ((samples - 1) * another.Value), "estimate, by the cost model's draw")
+            : (once + ((samples - 1) * (first.Receipt?.Decode ?? one).Value), "estimate, by what decoding the first draw took");
+    }
+
+    private const string Drawn = "measured, all of it was drawn";
 
     /// <summary>The answer on the first line, then why and at what price.</summary>
     public void Print(TextWriter output)
@@ -65,7 +76,7 @@ internal sealed record SolveReport(
         output.WriteLine($"{string.Join(", then ", Models.Select(m => $"{m.Name}: {m.Draws} of {Amount.Count(Samples, "draw")}"))}: {Reason}");
         if (Escalation is { Length: > 0 })
             output.WriteLine($"no further model: {Escalation}");
-        var share = Joules is { } spent && FullBudgetJoules is { } full and > 0 ? string.Create(CultureInfo.InvariantCulture, $" of the {Receipts.Figure(full)} J that {Samples} draws of {Models[0].Name} would take ({100 * spent / full:F0} %)") : "";
+        var share = Joules is { } spent && FullBudgetJoules is { } full and > 0 ? string.Create(CultureInfo.InvariantCulture, $" of the {Receipts.Figure(full)} J that {Samples} draws of {Models[0].Name} {(FullBudgetBy == Drawn ? "took" : "would take")} ({100 * spent / full:F0} %{(FullBudgetBy == Drawn ? "" : $", {FullBudgetBy}")})") : "";
         output.WriteLine($"{Amount.Count(CompletionTokens, "token")} · {Energy(Joules, share)}");
         if (Joules is not null)
             output.WriteLine(string.Join(", ", Stages.Select(s => $"{s.Stage} {(s.Count == 0 && s.Stage != "form" ? "not run" : s.Joules is { } j ? Receipts.Figure(j) + " J" : s.Reason)}")));

@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.Diagnostics;
+using Ergon.Devices;
+using Ergon.Devices.Profiles;
 using Ergon.Inference;
 using Ergon.Models.Store;
 using Ergon.Reasoning;
@@ -15,11 +17,7 @@ namespace Ergon.Cli.Commands;
 internal static class SolveCommand
 {
     private const string Likelihood = "likelihood";
-    private const int DefaultSamples = 16, DefaultWave = 4, FullWave = 16, Patience = 2;
-
-    // Rows of a pass share the reading of weights. Those of a smaller model stay in a processor's caches: then a row costs
-    // what it costs alone, and a draw that is begun beside another may be in vain (bench/draws.sh).
-    private const long LeastToShare = 64 << 20;
+    private const int DefaultSamples = 16, WidestWave = 8, FullWave = 16, Patience = 2;
 
     public static Verb Create(Terminal terminal)
     {
@@ -41,7 +39,7 @@ internal static class SolveCommand
         var verifier = Settings.Text("--verifier", "COMMAND", "A program, and arguments divided by spaces, that reads {\"id\",\"prompt\",\"answer\"} and ends with 0 for right, 1 for wrong");
         var seconds = Settings.Number("--verifier-seconds", "How long the verifier may take for one answer [default: 10]", "above 0, up to 3600", x => x is > 0 and <= 3600);
         var state = Settings.Text("--state", "FILE", "What the cascade has learned; made where it is absent, kept up to date where right answers become known [default: what comes with Ergon]");
-        var wave = Settings.Whole("--wave", null, $"Draws at once [default: {DefaultWave}, or {FullWave} where the policy draws all; 1 for a model of less than 64 MiB, whose rows share nothing]", 1, 255);
+        var wave = Settings.Whole("--wave", null, $"Draws at once [default: as many as are expected to take the fewest joules, chosen anew after each draw, {WidestWave} at most, or {FullWave} where the policy draws all]", 1, 255);
         var temperature = Settings.Number("--temp", "Temperature [default: 0.8]", "a number, 0 to 100", x => x is >= 0 and <= 100);
         var most = Settings.Whole("--max-tokens", "-n", "Tokens of a draw at most [default: as many as the context holds]", 1);
         var seed = Settings.Whole("--seed", "-s", "Make draws repeatable [default: 99]", 0);
@@ -81,7 +79,8 @@ internal static class SolveCommand
             var solving = new SolverOptions
             {
                 Samples = count,
-                Wave = parsed.GetValue(wave) ?? (FileOf(model).Length < LeastToShare ? 1 : Math.Min(count, drawsAll ? FullWave : DefaultWave)),
+                Wave = parsed.GetValue(wave) ?? Math.Min(count, drawsAll ? FullWave : WidestWave),
+                ChoosesWave = parsed.GetValue(wave) is null,
                 Temperature = parsed.GetValue(temperature) ?? 0.8f,
                 MaxTokens = parsed.GetValue(most),
                 Seed = (ulong?)parsed.GetValue(seed) ?? WordProblems.EvaluationSeed,
@@ -94,12 +93,12 @@ internal static class SolveCommand
             var larger = parsed.GetValue(escalate) ?? [];
             Rung[] rungs =
             [
-                Rung(model, () => new OpenRung(engine.Load(parsed, terminal, model, sessions, defaultContext: null, cancellation, monitor), Metering(monitor), [])),
+                Rung(model, () => Opened(engine.Load(parsed, terminal, model, sessions, defaultContext: null, cancellation, monitor), monitor, [])),
                 .. larger.Select(next => Rung(next, () =>
                 {
                     var own = receipts.Monitor(parsed);
                     var loaded = engine.Load(parsed, terminal, next, sessions, defaultContext: null, cancellation, own);
-                    return new OpenRung(loaded, Metering(own), own is null ? [] : [own]);
+                    return Opened(loaded, own, own is null ? [] : [own]);
                 })),
             ];
             var began = Stopwatch.GetTimestamp();
@@ -159,6 +158,9 @@ internal static class SolveCommand
             return opened with { Owned = [opened.Model, .. opened.Owned] };
         });
     }
+
+    private static OpenRung Opened(ErgonModel model, EnergyMonitor? monitor, IReadOnlyList<IDisposable> owned) =>
+        new(model, Metering(monitor), owned, DecodeCost.Of(model, CalibrationStore.OfUser(), new SystemFiles()));
 
     private static FileInfo FileOf(string? model) => new(ModelStore.OfUser().Resolve(model ?? ModelStore.DefaultModel));
 

@@ -1,6 +1,8 @@
+using System.Globalization;
+
 namespace Ergon.Devices;
 
-/// <summary>How many cores the processor has that do not share their arithmetic units.</summary>
+/// <summary>The processor's cores and caches, as far as the system tells.</summary>
 internal static class CpuTopology
 {
     /// <summary>Physical cores that this process may use; logical ones where the system does not tell them apart.</summary>
@@ -24,4 +26,9 @@ internal static class CpuTopology
             return logical;
         }
     }
+
+    /// <summary>Bytes of the largest cache that the first processor reaches; 0 where the system does not tell.</summary>
+    public static long LastCache(SystemFiles files) => files.Glob("sys/devices/system/cpu/cpu0/cache/index*/size").Select(path => files.Read(path).Text?.Trim())
+        .Select(size => size is [.. var number, var unit and ('K' or 'M')] && long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var count) ? count << (unit == 'K' ? 10 : 20) : 0)
+        .DefaultIfEmpty(0).Max();
 }

@@ -15,13 +15,15 @@ internal sealed class ProblemUnderWay : IDisposable
     private readonly IStoppingPolicy _policy;
     private readonly SolverOptions _options;
     private readonly Metering? _meter;
+    private readonly Decoding? _decode;
     private readonly int _item;
     private readonly int[] _prompt;
     private readonly Tally _tally;
     private readonly BookedDraw?[] _draws;
     private readonly CancellationToken _caller;
     private readonly CancellationTokenSource _stop;
-    private readonly Lazy<Task<Session>> _prefix;
+    private readonly Lazy<Task<Session>> _root; // has the prompt, once it was computed
+    private readonly Lazy<Task<Session>> _prefix; // computes it
     private readonly SemaphoreSlim _forking = new(1);
     private readonly Task<Receipt>?[] _receipts; // of draws: waiting for a meter keeps no row from the next draw
     private Task<Receipt>? _promptReceipt;
@@ -29,22 +31,27 @@ internal sealed class ProblemUnderWay : IDisposable
     private int _paid; // draws whose joules are in _spent
     private int _begun;
     private int _running;
+    private int _width; // draws to run at once
+    private bool _isDrawnOn; // whether a draw of the root's own computed the prompt
     private string? _reason;
 
     /// <summary>Begins nothing yet; <paramref name="item"/> is its index among the task's problems, the others are the solver's.</summary>
-    public ProblemUnderWay(ErgonModel model, IReasoningTask task, IStoppingPolicy policy, SolverOptions options, Metering? meter, int item, CancellationToken cancellation)
+    public ProblemUnderWay(ErgonModel model, IReasoningTask task, IStoppingPolicy policy, SolverOptions options, Metering? meter, Decoding? decode, int item, CancellationToken cancellation)
     {
-        (_model, _task, _policy, _options, _meter, _item, _caller) = (model, task, policy, options, meter, item, cancellation);
+        (_model, _task, _policy, _options, _meter, _decode, _item, _caller) = (model, task, policy, options, meter, decode, item, cancellation);
         _prompt = model.Tokenize(new ChatTemplateInput { Messages = [new ChatTemplateMessage("user", Problem.Prompt)] });
         _tally = new Tally(options.Samples);
         _draws = new BookedDraw?[options.Samples];
         _receipts = new Task<Receipt>?[options.Samples];
         _stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        // Neither may wait in here: draws that begin together ask for it together, each on a thread of its own.
+        _root = new Lazy<Task<Session>>(() => Session.OpenAsync(model, model.Batcher));
         _prefix = new Lazy<Task<Session>>(PrefixAsync);
+        _width = ChooseWidth();
     }
 
     /// <summary>Whether another draw may begin now.</summary>
-    public bool Wants => !Decided && _begun < _options.Samples && _running < _options.Wave && Affords;
+    public bool Wants => !Decided && _begun < _options.Samples && _running < _width && Affords;
 
     /// <summary>Whether all is done.</summary>
     public bool Ended => _running == 0 && (Decided || _begun == _options.Samples);
@@ -56,12 +63,16 @@ internal sealed class ProblemUnderWay : IDisposable
 
     private Problem Problem => _task.Problems[_item];
 
-    /// <summary>Begins a draw; returns its index.</summary>
-    public int Begin()
-    {
-        _running++;
-        return _begun++;
-    }
+    /// <summary>Begins a draw; returns its index, and whether it has the problem for itself: then no other begins before it ends.</summary>
+    public (int Index, bool IsAlone) Begin() => (_begun++, _running++ == 0 && _width == 1);
+
+    private int ChooseWidth() => _options.ChoosesWave && _decode is not null && _options.Wave > 1 && _tally.Left > 0
+        ? Waves.Choose(_tally, _policy, _options.Wave, _options.Verify, rows => _decode(rows, Context)) : _options.Wave;
+
+    // In the middle of a draw.
+    private int Context => Math.Min(_model.ContextLength - 1, _prompt.Length + (int)(MeanTokens / 2));
+
+    private double MeanTokens => _draws.Where(d => d is { Cancelled: false }).Select(d => (double)d!.Tokens).DefaultIfEmpty(0).Average();
 
     /// <summary>Takes a draw that ended, shows the policy all that are complete up to here, and stops the others where it says so.</summary>
     public void End(int index, BookedDraw draw)
@@ -77,8 +88,13 @@ internal sealed class ProblemUnderWay : IDisposable
             _reason = _tally.Left > 0 ? _policy.Stop(_tally) : null;
         }
         if (Decided)
+        {
             _stop.Cancel();
-        else if (_running == 0 && _tally.Left > 0 && !Affords)
+            return;
+        }
+        if (_begun < _options.Samples)
+            _width = ChooseWidth();
+        if (_running == 0 && _tally.Left > 0 && !Affords)
             _reason = FormattableString.Invariant($"another draw would exceed {_options.Budget}");
     }
 
@@ -91,14 +107,15 @@ internal sealed class ProblemUnderWay : IDisposable
             _spent += prompt;
     }
 
-    /// <summary>Draws once, on a row of its own.</summary>
-    public async Task<BookedDraw> DrawAsync(int index)
+    /// <summary>Draws once, on a row of its own; alone on the session that has the prompt, or will have it.</summary>
+    public async Task<BookedDraw> DrawAsync(int index, bool isAlone)
     {
         var text = new DrawnText(_task, Problem, _options.AbandonFalse);
         var cancelled = false;
         GenerationStatistics? statistics = null;
-        var session = await _prefix.Value.ConfigureAwait(false);
-        var fork = _options.Wave == 1 ? null : await ForkAsync(session).ConfigureAwait(false);
+        var session = await (isAlone ? _root : _prefix).Value.ConfigureAwait(false);
+        _isDrawnOn |= isAlone;
+        var fork = isAlone ? null : await ForkAsync(session).ConfigureAwait(false);
         Func<int, Task<Receipt>>? close = null;
         try
         {
@@ -161,13 +178,16 @@ internal sealed class ProblemUnderWay : IDisposable
             if (_draws[i] is { } draw)
                 draws.Add(_receipts[i] is { } receipt ? draw with { Receipt = await receipt.ConfigureAwait(false) } : draw);
         }
-        return new SolvedProblem(Problem, answer, right, _reason, _prompt.Length, draws, _tally, _promptReceipt is null ? null : await _promptReceipt.ConfigureAwait(false));
+        return new SolvedProblem(Problem, answer, right, _reason, _prompt.Length, draws, _tally, _promptReceipt is null ? null : await _promptReceipt.ConfigureAwait(false))
+        {
+            AnotherDraw = _decode is null ? null : new Joules(MeanTokens * _decode(_width, Context).Energy.Value / _width),
+        };
     }
 
     private async Task<Session> PrefixAsync()
     {
-        var session = _model.CreateSession();
-        if (_options.Wave == 1)
+        var session = await _root.Value.ConfigureAwait(false);
+        if (_isDrawnOn)
             return session;
         var close = _meter?.Invoke(session);
         try
@@ -184,7 +204,6 @@ internal sealed class ProblemUnderWay : IDisposable
         catch
         {
             _ = close?.Invoke(0);
-            session.Dispose();
             throw;
         }
     }
@@ -206,7 +225,7 @@ internal sealed class ProblemUnderWay : IDisposable
     public void Dispose()
     {
         _forking.Dispose();
-        if (_prefix is { IsValueCreated: true, Value: { IsCompletedSuccessfully: true } session })
+        if (_root is { IsValueCreated: true, Value: { IsCompletedSuccessfully: true } session })
             session.Result.Dispose();
         _stop.Dispose();
     }

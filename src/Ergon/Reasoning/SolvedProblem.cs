@@ -64,6 +64,9 @@ internal sealed record BookedDraw(Draw Draw, string Text, int Tokens, bool Cance
 /// <param name="Prompt">What computing the prompt took for all draws; <see langword="null"/> where nothing was metered or the first draw did it.</param>
 internal sealed record SolvedProblem(Problem Problem, string? Answer, bool Right, string? Reason, int PromptTokens, IReadOnlyList<BookedDraw> Draws, Tally Tally, Receipt? Prompt = null)
 {
+    /// <summary>What another draw of its mean length would take by the cost model, at the width that draws ran at last; <see langword="null"/> without one.</summary>
+    public Joules? AnotherDraw { get; init; }
+
     /// <summary>Generated for it, in vain or not.</summary>
     public long Tokens => Draws.Sum(d => (long)d.Tokens);
 
@@ -123,6 +126,9 @@ internal sealed record SolverOptions
     /// rows cost little more than one and end sooner. Default 1.
     /// </summary>
     public int Wave { get; init; } = 1;
+
+    /// <summary>Whether the cost model chooses how many draws run at once, <see cref="Wave"/> at most: for a lone problem. Default false.</summary>
+    public bool ChoosesWave { get; init; }
 
     /// <summary>Of the draws; above 0 for more than one. Default 0.8.</summary>
     public float Temperature { get; init; } = 0.8f;

@@ -14,7 +14,8 @@ namespace Ergon.Reasoning;
 /// <param name="policy">Looks after each draw.</param>
 /// <param name="options">How.</param>
 /// <param name="meter">Meters each draw, the prompt and each verification as a request of its own; <see langword="null"/> meters nothing.</param>
-internal sealed class Solver(ErgonModel model, IReasoningTask task, IStoppingPolicy policy, SolverOptions options, Metering? meter = null)
+/// <param name="decode">What passes take, for <see cref="SolverOptions.ChoosesWave"/>; <see langword="null"/> where nobody knows, and then waves are as wide as they may be.</param>
+internal sealed class Solver(ErgonModel model, IReasoningTask task, IStoppingPolicy policy, SolverOptions options, Metering? meter = null, Decoding? decode = null)
 {
     // Draws side by side are forks of a session that has the prompt; one after another they use that session itself.
     private readonly int _rows = options.Wave == 1 ? model.MaxSequences : Math.Max(1, (int)((long)model.MaxSequences * options.Wave / (options.Wave + 1)));
@@ -42,11 +43,11 @@ internal sealed class Solver(ErgonModel model, IReasoningTask task, IStoppingPol
                     // The oldest first: its cache is given back soonest.
                     var work = open.Find(w => w.Wants);
                     if (work is null && next < task.Problems.Count && open.Count < roots)
-                        open.Add(work = new ProblemUnderWay(model, task, policy, options, meter, next++, all.Token));
+                        open.Add(work = new ProblemUnderWay(model, task, policy, options, meter, decode, next++, all.Token));
                     if (work is null)
                         break;
-                    var index = work.Begin();
-                    running.Add(Task.Run(() => work.DrawAsync(index), CancellationToken.None), (work, index));
+                    var (index, isAlone) = work.Begin();
+                    running.Add(Task.Run(() => work.DrawAsync(index, isAlone), CancellationToken.None), (work, index));
                 }
                 if (running.Count == 0)
                     yield break;

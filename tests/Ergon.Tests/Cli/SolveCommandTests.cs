@@ -27,7 +27,7 @@ public sealed class SolveCommandTests : IDisposable
         Assert.Matches(@"^confidence 0\.\d+ \(.+\)$", lines[1]);
         Assert.StartsWith("certificate: ", lines[2], StringComparison.Ordinal);
         Assert.Matches(@"^words-l-f16: \d+ of 16 draws: ", lines[3]);
-        Assert.Matches(@"^\d+ tokens · ([0-9.]+ J of the [0-9.]+ J that 16 draws of words-l-f16 would take \(\d+ %\) · (measured|modelled):.+|energy unknown: .+)$", lines[4]);
+        Assert.Matches(@"^\d+ tokens · ([0-9.]+ J of the [0-9.]+ J that 16 draws of words-l-f16 would take \(\d+ %, estimate, by [a-z ']+\) · (measured|modelled):.+|energy unknown: .+)$", lines[4]);
     }
 
     [Fact]
@@ -37,7 +37,7 @@ public sealed class SolveCommandTests : IDisposable
         using var json = JsonDocument.Parse(run.Out);
         var root = json.RootElement;
         Assert.Equal(
-            ["task", "answer", "text", "confidence", "confidence_by", "certificate", "reason", "escalation", "policy", "models", "draws", "samples", "prompt_tokens", "completion_tokens", "joules", "full_budget_joules",
+            ["task", "answer", "text", "confidence", "confidence_by", "certificate", "reason", "escalation", "policy", "models", "draws", "samples", "prompt_tokens", "completion_tokens", "joules", "full_budget_joules", "full_budget_by",
                 "energy_source", "energy_reason", "seconds", "stages"], root.EnumerateObject().Select(p => p.Name));
         Assert.Equal(["form", "agreement", "confidence", "verification"], root.GetProperty("stages").EnumerateArray().Select(s => s.GetProperty("stage").GetString()));
         // The model is sure of this one: five or more agree, which is certain at 0.1.

@@ -121,6 +121,54 @@ public sealed class BatcherTests : IDisposable
     }
 
     [Fact]
+    public async Task A_stop_ends_a_generation_with_its_token_and_no_row_is_computed_past_it()
+    {
+        var model = Load(1024, 2);
+        using var session = model.CreateSession();
+        using var other = model.CreateSession();
+        var whole = await Run(session, Prompt(20, 1), 40);
+        List<GeneratedToken> told = [], given = [];
+        var beside = Run(other, Prompt(20, 2), 40);
+        _passes.Clear();
+        await foreach (var token in session.GenerateAsync(Prompt(20, 1), Forever with { StopWhen = Told }))
+            given.Add(token);
+        Assert.Equal(whole[..15], given.Where(t => t.Id >= 0).Select(t => t.Id));
+        Assert.Equal(told, given.Where(t => t.Id >= 0));
+        Assert.Equal((15, FinishReason.Stop), (session.Statistics!.CompletionTokens, session.Statistics.FinishReason));
+        await beside;
+        // Each token but the last was a row of a later pass.
+        Assert.Equal(14, _passes.Sum(p => p.Parts.Count(part => part.Sequence == session.Sequence && !part.IsPrompt)));
+        Assert.Equal(40, other.Statistics!.CompletionTokens);
+        // What it has is what it gave: the next goes on from there.
+        Assert.Equal(whole, await Run(session, Prompt(20, 1), 40));
+
+        bool Told(GeneratedToken token)
+        {
+            told.Add(token);
+            return told.Count == 15;
+        }
+    }
+
+    [Fact]
+    public async Task What_a_stop_throws_fails_its_own_generation_alone()
+    {
+        var model = Load(1024, 2);
+        using var session = model.CreateSession();
+        using var other = model.CreateSession();
+        var whole = await Run(other, Prompt(20, 2), 60);
+        var beside = Run(other, Prompt(20, 2), 60);
+        var error = await Assert.ThrowsAsync<InvalidOperationException>(async () =>
+        {
+            await foreach (var _ in session.GenerateAsync(Prompt(20, 1), Forever with { StopWhen = _ => throw new InvalidOperationException("mine") }))
+            {
+            }
+        });
+        Assert.Equal("mine", error.Message);
+        Assert.Equal(whole, await beside);
+        Assert.Equal(5, (await Run(session, Prompt(20, 1), 5)).Length);
+    }
+
+    [Fact]
     public async Task A_restore_makes_sessions_that_rest_forget_and_a_generation_waits_for_what_is_held()
     {
         var model = Load(1024, 4, 1024);

@@ -14,13 +14,13 @@ public sealed class SolverTests
 {
     private static string Model => Path.Combine(AppContext.BaseDirectory, "models", "words-s-f16.gguf");
 
-    private static async Task<List<SolvedProblem>> Solve(IStoppingPolicy policy, int items, int wave, int sequences, int samples = 6, bool abandon = false, EnergyMonitor? monitor = null, Joules? budget = null, IReasoningTask? task = null, Metering? metering = null)
+    private static async Task<List<SolvedProblem>> Solve(IStoppingPolicy policy, int items, int wave, int sequences, int samples = 6, bool abandon = false, EnergyMonitor? monitor = null, Joules? budget = null, IReasoningTask? task = null, Metering? metering = null, Decoding? decode = null)
     {
         ErgonModel Load() => ErgonModel.Load(Model, new ModelOptions { MaxSequences = sequences, Threads = 1, ContextLength = 512 });
         using var model = monitor?.Load(Load) ?? Load();
-        var options = new SolverOptions { Samples = samples, Wave = wave, AbandonFalse = abandon, Budget = budget, Verify = task is not null };
+        var options = new SolverOptions { Samples = samples, Wave = wave, AbandonFalse = abandon, Budget = budget, Verify = task is not null, ChoosesWave = decode is not null };
         List<SolvedProblem> solved = [];
-        await foreach (var problem in new Solver(model, task ?? new WordProblemTask(items), policy, options, metering ?? (monitor is null ? null : monitor.Open)).RunAsync())
+        await foreach (var problem in new Solver(model, task ?? new WordProblemTask(items), policy, options, metering ?? (monitor is null ? null : monitor.Open), decode).RunAsync())
             solved.Add(problem);
         return [.. solved.OrderBy(s => s.Problem.Id, StringComparer.Ordinal)];
     }
@@ -190,6 +190,61 @@ public sealed class SolverTests
             Assert.All(live.Draws.Where(d => d.FalseAt is not null), d => Assert.Equal(d.FalseAt, d.Tokens));
         }
         Assert.Contains(abandoned.SelectMany(s => s.Draws), d => d.FalseAt is not null);
+    }
+
+    [Fact]
+    public async Task A_chosen_wave_runs_as_wide_as_passes_are_cheap_and_draws_the_same()
+    {
+        var fixedOne = await Solve(new FirstVerified(acceptEvidence: true), 1, 1, 1, samples: 12);
+        foreach (var further in new[] { 1, 0 })
+        {
+            var (open, most) = (0, 0);
+            Func<int, Task<Receipt>> Watch(Session? _)
+            {
+                lock (this)
+                    most = Math.Max(most, ++open);
+                return tokens =>
+                {
+                    lock (this)
+                        open--;
+                    return Task.FromResult(new Receipt(new Joules(1), null, null, null, TimeSpan.FromSeconds(1), tokens, "measured:test", EnergyQuality.Counter, null));
+                };
+            }
+            var solved = (await Solve(new FirstVerified(acceptEvidence: true), 1, 4, 5, 12, metering: Watch, decode: (rows, _) => (new Joules(1 + ((rows - 1) * further)), new Seconds(1))))[0];
+            // Each row a whole pass: one after another, and none in vain. Rows for nothing: four at a time, of which some may end before others begin.
+            Assert.InRange(most, further == 1 ? 1 : 2, further == 1 ? 1 : 4);
+            Assert.Equal(further == 1, solved.Prompt is null);
+            if (further == 0)
+                continue;
+            Assert.Equal((fixedOne[0].Answer, fixedOne[0].Tokens), (solved.Answer, solved.Tokens));
+            // By the cost model a draw takes what its tokens take.
+            Assert.Equal(solved.Draws.Average(d => d.Tokens), solved.AnotherDraw!.Value.Value, 1e-9);
+        }
+    }
+
+    [Fact]
+    public async Task A_wave_may_widen_after_draws_alone_on_the_session_that_they_drew_on()
+    {
+        var calls = 0;
+        // Dear beside another until two draws were seen.
+        (Joules, Seconds) Decode(int rows, int context) => (new Joules(calls++ < 12 ? rows * rows : 1), new Seconds(1));
+        var solved = (await Solve(new FixedBudget(), 1, 4, 5, samples: 10, decode: (rows, context) => Decode(rows, context)))[0];
+        var alone = (await Solve(new FixedBudget(), 1, 1, 1, samples: 10))[0];
+        Assert.Equal(10, solved.Draws.Count);
+        Assert.Equal(alone.Draws[0].Text, solved.Draws[0].Text);
+        Assert.Null(solved.Prompt);
+    }
+
+    [Fact]
+    public async Task Sixteen_draws_that_begin_together_wait_for_no_thread()
+    {
+        using var model = ErgonModel.Load(Model, new ModelOptions { MaxSequences = 17, Threads = 1, ContextLength = 512 });
+        var began = System.Diagnostics.Stopwatch.GetTimestamp();
+        await foreach (var _ in new Solver(model, new WordProblemTask(1), new FixedBudget(), new SolverOptions { Wave = 16, MaxTokens = 2 }).RunAsync())
+        {
+        }
+        // Threads that wait for one another come at about one a second; the draws themselves take a hundredth of that.
+        Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(began).TotalSeconds, 0, 4);
     }
 
     [Fact]

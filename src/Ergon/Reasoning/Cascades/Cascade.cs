@@ -33,6 +33,19 @@ internal sealed class Cascade(CascadeState state, double worth = Cascade.Default
         return gain * _worth > cost ? null : FormattableString.Invariant($"more draws would gain {Math.Max(0, gain) * 100:F1} points for {cost * 100:F0} % of the full budget");
     }
 
+    /// <summary>
+    /// One over the draws that it has learned to make from here until it stops: what going on costs, in full budgets, times the budget. Where it has learned nothing, and before any draw, by
+    /// the rule of succession; as if further draws left it in the same situation.
+    /// </summary>
+    public double EndsWith(Tally tally, int further)
+    {
+        var succession = tally.Draws.Count + 2.0;
+        if (tally.Draws.Count == 0)
+            return 1 / (succession + further);
+        var (_, cost) = state.Gains.Expect(StageOf(tally), state.Selector.Confidence(tally), tally.Draws.Count, 0, Math.Min(succession, tally.Left) / tally.Budget, model);
+        return Math.Min(1, 1 / Math.Max(double.Epsilon, cost * tally.Budget));
+    }
+
     public string? Choose(Tally tally) => state.Selector.Choose(tally)?.Answer;
 
     /// <summary>Whether a draw survives to the verifier: it has an answer, none of its steps is false, and a failure is likely enough for what a check takes.</summary>

@@ -11,8 +11,8 @@ namespace Ergon.Reasoning.Cascades;
 /// <param name="Open">Loads it.</param>
 internal sealed record Rung(string Name, long Bytes, Func<OpenRung> Open);
 
-/// <summary>A loaded model and its metering; <paramref name="Owned"/> is disposed when no problem needs it any more.</summary>
-internal sealed record OpenRung(ErgonModel Model, Metering? Meter, IReadOnlyList<IDisposable> Owned) : IDisposable
+/// <summary>A loaded model, its metering and what its passes take; <paramref name="Owned"/> is disposed when no problem needs it any more.</summary>
+internal sealed record OpenRung(ErgonModel Model, Metering? Meter, IReadOnlyList<IDisposable> Owned, Decoding? Decode = null) : IDisposable
 {
     public void Dispose()
     {
@@ -61,7 +61,7 @@ internal sealed class Escalation(IReadOnlyList<Rung> rungs, IReasoningTask task,
             var at = i;
             var cascade = new Cascade(state, worth * Ratio(i, rungs.Count - 1), rungs[i].Name, i == rungs.Count - 1 ? null : (confidence, draws) => Next(at, confidence, draws));
             List<Problem> next = [];
-            await foreach (var solved in new Solver(rung.Model, new Chosen(task, left), policy(cascade), Remaining(history, i), rung.Meter).RunAsync(cancellation).ConfigureAwait(false))
+            await foreach (var solved in new Solver(rung.Model, new Chosen(task, left), policy(cascade), Remaining(history, i), rung.Meter, rung.Decode).RunAsync(cancellation).ConfigureAwait(false))
             {
                 if (!history.TryGetValue(solved.Problem.Id, out var before))
                     history[solved.Problem.Id] = before = [];

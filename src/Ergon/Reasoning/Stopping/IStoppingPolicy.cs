@@ -13,6 +13,12 @@ internal interface IStoppingPolicy
     /// <summary>The answer that stands when drawing stops; the winner of the vote unless a policy has better grounds.</summary>
     string? Choose(Tally tally) => tally.Winner;
 
+    /// <summary>
+    /// How likely it is to stop with the draw after <paramref name="further"/> that did not make it stop, 0 to 1; what the size of a wave rests on. By default 1/(n+2) after n
+    /// draws in all, by the rule of succession.
+    /// </summary>
+    double EndsWith(Tally tally, int further) => 1.0 / (tally.Draws.Count + further + 2);
+
     /// <summary>Whether the task's verifier is to judge a draw, where there is one that is asked; by default every draw.</summary>
     bool Verifies(Draw draw) => true;
 }
@@ -23,6 +29,8 @@ internal sealed class FixedBudget : IStoppingPolicy
     public string Name => "fixed";
 
     public string? Stop(Tally tally) => null;
+
+    public double EndsWith(Tally tally, int further) => 0;
 }
 
 /// <summary>Stops at the first draw that a verifier passes, or whose worked steps all hold, and takes its answer; the majority's where none did.</summary>
@@ -64,6 +72,8 @@ internal sealed class BestOfN : IStoppingPolicy
     public string Name => "best-of-n";
 
     public string? Stop(Tally tally) => null;
+
+    public double EndsWith(Tally tally, int further) => 0;
 
     public string? Choose(Tally tally) => tally.Draws.Where(d => d.Answer is not null)
         .OrderByDescending(d => d.Verified switch { true => 1, null => 0, false => -1 }).ThenByDescending(d => d.Evidence ?? -1).ThenByDescending(d => d.LogProbability ?? double.NegativeInfinity)
@@ -122,6 +132,8 @@ internal sealed class FirstOf(params IReadOnlyList<IStoppingPolicy> policies) : 
     public string Name => string.Join("+", policies.Select(p => p.Name));
 
     public string? Stop(Tally tally) => policies.Select(p => p.Stop(tally)).FirstOrDefault(reason => reason is not null);
+
+    public double EndsWith(Tally tally, int further) => policies.Max(p => p.EndsWith(tally, further));
 
     public string? Choose(Tally tally) => (policies.FirstOrDefault(p => p.Stop(tally) is not null) ?? policies[0]).Choose(tally);
 }
