@@ -131,6 +131,8 @@ public sealed class WavesTests
         var cost = DecodeCost.Of(Device(1e15, 10e9), Llama);
         var (one, four) = (cost.At(1, 64).Time.Value, cost.At(4, 64).Time.Value);
         // The first of a width prepares its graph.
+        int Width() => Waves.Choose(new Tally(4), new Likely(0.6), 4, judged: false, rows => cost.At(rows, 64));
+        Assert.Equal(4, Width());
         cost.Note(1, 100);
         Assert.Equal(one, cost.At(1, 64).Time.Value);
         cost.Note(1, 3 * one);
@@ -142,7 +144,7 @@ public sealed class WavesTests
             cost.Note(rows, 3 * rows * one);
         }
         Assert.Equal(12 * one, cost.At(4, 64).Time.Value, 1e-9);
-        Assert.Equal(1, Waves.Choose(new Tally(4), new Likely(0.3), 4, judged: false, rows => cost.At(rows, 64)));
+        Assert.Equal(1, Width());
     }
 
     private sealed class Likely(double end) : IStoppingPolicy
