@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Power laws of time and joules over model size, draws and tokens: random weights in five shapes from 124M to 3.2B parameters,
-# Q4_0, 4 GB in TMPDIR (QEIL v1's Granite 350M and LFM2 2.6B are no shapes of 'ergon dev random-model'). Keep the machine idle. Usage: bench/laws.sh [MODEL...]
+# Power laws of time and joules over model size, draws and tokens: random weights in the shapes of QEIL v1's five models, GPT-2 125M,
+# Granite 350M, Qwen2 0.5B (Qwen2.5's shape is the same), Llama-3.2 1B and LFM2 2.6B; Q4_0, 3 GB in TMPDIR. Keep the machine idle. Usage: bench/laws.sh [MODEL...]
 set -euo pipefail
 
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 models=("$@")
 if [[ ${#models[@]} == 0 ]]; then
-    for shape in gpt2 qwen2.5-0.5b llama-3.2-1b qwen2.5-1.5b llama-3.2-3b; do
+    for shape in gpt2 granite-4.0-350m qwen2.5-0.5b llama-3.2-1b lfm2-2.6b; do
         file=${TMPDIR:-/tmp}/ergon-laws-$shape.gguf
         [[ -f $file ]] || ./ergon dev random-model "$file" --like "$shape" --type q4_0
         models+=("$file")

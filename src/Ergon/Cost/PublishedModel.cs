@@ -17,11 +17,6 @@ internal sealed record PublishedModel(ModelShape Shape)
 
     public int WindowPeriod { get; init; }
 
-    /// <summary>Layers with a short convolution over <see cref="ConvolutionLength"/> positions.</summary>
-    public IReadOnlyList<int> Convolutions { get; init; } = [];
-
-    public int ConvolutionLength { get; init; }
-
     /// <summary>The type of the embedding and the output where it is not the mix's.</summary>
     public GgmlType? OuterType { get; init; }
 
@@ -41,15 +36,11 @@ internal sealed record PublishedModel(ModelShape Shape)
         new(new ModelShape("llama-3.1-70b", "llama", 80, 8192, 28672, 64, 8, 128, 128256, 131072, 5e5f) { TiedOutput = false }),
         new(new ModelShape("smollm2-1.7b", "llama", 24, 2048, 8192, 32, 32, 64, 49152, 8192, 1.3e5f)),
         new(new ModelShape("smollm3-3b", "smollm3", 36, 2048, 11008, 16, 4, 128, 128256, 65536, 5e6f)),
-        new(new ModelShape("granite-3.1-2b", "granite", 40, 2048, 8192, 32, 8, 64, 49155, 131072, 5e6f)),
-        new(new ModelShape("granite-4.0-350m", "granite", 28, 1024, 2048, 16, 4, 64, 100352, 32768, 1e7f)),
         new(new ModelShape("phi-3-mini", "phi3", 32, 3072, 8192, 32, 32, 96, 32064, 4096, 1e4f) { TiedOutput = false }),
         new(new ModelShape("gemma-2-2b", "gemma2", 26, 2304, 9216, 8, 4, 256, 256000, 8192, 1e4f)) { Window = 4096, WindowPeriod = 2 },
         new(new ModelShape("gemma-2-9b", "gemma2", 42, 3584, 14336, 16, 8, 256, 256000, 8192, 1e4f)) { Window = 4096, WindowPeriod = 2 },
         new(new ModelShape("gemma-3-1b", "gemma3", 26, 1152, 6912, 4, 1, 256, 262144, 32768, 1e6f)) { Window = 512, WindowPeriod = 6 },
         new(new ModelShape("olmo2-1b", "olmo2", 16, 2048, 8192, 16, 16, 128, 100352, 4096, 5e5f) { TiedOutput = false }),
-        new(new ModelShape("lfm2-1.2b", "lfm2", 16, 2048, 8192, 32, 8, 64, 65536, 128000, 1e6f)) { Convolutions = [0, 1, 3, 4, 6, 7, 9, 11, 13, 15], ConvolutionLength = 3 },
-        new(new ModelShape("lfm2-2.6b", "lfm2", 30, 2048, 10752, 32, 8, 64, 65536, 128000, 1e6f)) { Convolutions = [.. Enumerable.Range(0, 30).Except([2, 5, 9, 13, 17, 21, 24, 27])], ConvolutionLength = 3 },
     ];
 
     /// <summary>The model of that name.</summary>
@@ -63,7 +54,7 @@ internal sealed record PublishedModel(ModelShape Shape)
         var family = Architecture.Find(Shape.Architecture) ?? throw new ArgumentException($"There is no architecture '{Shape.Architecture}'.", nameof(mix));
         long embd = Shape.Embedding, ff = Shape.FeedForward, q = (long)Shape.Heads * Shape.HeadLength, kv = (long)Shape.HeadsKv * Shape.HeadLength;
         var weights = new List<OutlineWeight>();
-        var convolved = Enumerable.Range(0, Shape.Layers).Select(Convolutions.Contains).ToArray();
+        var convolved = Enumerable.Range(0, Shape.Layers).Select(Shape.Convolutions.Contains).ToArray();
         Matrix(WeightRole.TokenEmbedding, -1, embd, Shape.Vocabulary, Shape.TiedOutput ? WeightRole.Output : WeightRole.TokenEmbedding);
         if (family.Rope is null)
             weights.Add(new(WeightRole.PositionEmbedding, -1, embd, Shape.Context, GgmlType.F32));
@@ -77,7 +68,7 @@ internal sealed record PublishedModel(ModelShape Shape)
             if (convolved[layer])
             {
                 Matrix(WeightRole.ConvolutionInput, layer, embd, 3 * embd);
-                weights.Add(new(WeightRole.ConvolutionKernel, layer, ConvolutionLength, embd, GgmlType.F32));
+                weights.Add(new(WeightRole.ConvolutionKernel, layer, Shape.ConvolutionLength, embd, GgmlType.F32));
                 Matrix(WeightRole.ConvolutionOutput, layer, embd, embd);
             }
             else
@@ -95,7 +86,7 @@ internal sealed record PublishedModel(ModelShape Shape)
         return new ModelOutline
         {
             Name = Shape.Name, Layers = Shape.Layers, Embedding = Shape.Embedding, Heads = Shape.Heads, HeadsKv = Shape.HeadsKv, HeadLength = Shape.HeadLength,
-            Experts = Experts, ExpertsUsed = ExpertsUsed, Window = Window, ConvolutionLength = ConvolutionLength, TiedOutput = Shape.TiedOutput,
+            Experts = Experts, ExpertsUsed = ExpertsUsed, Window = Window, ConvolutionLength = Shape.ConvolutionLength, TiedOutput = Shape.TiedOutput,
             Windowed = [.. Enumerable.Range(0, Shape.Layers).Select(i => Window > 0 && i % WindowPeriod < WindowPeriod - 1)],
             Convolved = convolved, Weights = weights,
         };

@@ -24,6 +24,12 @@ internal sealed record ModelShape(
 
     public float NormEpsilon { get; init; } = 1e-5f;
 
+    /// <summary>Layers with a short convolution in attention's place.</summary>
+    public IReadOnlyList<int> Convolutions { get; init; } = [];
+
+    /// <summary>Positions that a short convolution reads, its own included.</summary>
+    public int ConvolutionLength { get; init; }
+
     /// <summary>Every shape that is known by name.</summary>
     public static IReadOnlyList<ModelShape> All { get; } =
     [
@@ -36,5 +42,10 @@ internal sealed record ModelShape(
         new("qwen2.5-0.5b", "qwen2", 24, 896, 4864, 14, 2, 64, 151936, 32768, 1e6f) { NormEpsilon = 1e-6f },
         new("qwen2.5-1.5b", "qwen2", 28, 1536, 8960, 12, 2, 128, 151936, 131072, 1e6f) { NormEpsilon = 1e-6f },
         new("qwen3-0.6b", "qwen3", 28, 1024, 3072, 16, 8, 128, 151936, 40960, 1e6f) { NormEpsilon = 1e-6f },
+        new("granite-3.1-2b", "granite", 40, 2048, 8192, 32, 8, 64, 49155, 131072, 5e6f),
+        // All of its layers attend, so that its files are of 'granite', not of the hybrid family.
+        new("granite-4.0-350m", "granite", 28, 1024, 2048, 16, 4, 64, 100352, 32768, 1e7f),
+        new("lfm2-1.2b", "lfm2", 16, 2048, 8192, 32, 8, 64, 65536, 128000, 1e6f) { Convolutions = [0, 1, 3, 4, 6, 7, 9, 11, 13, 15], ConvolutionLength = 3 },
+        new("lfm2-2.6b", "lfm2", 30, 2048, 10752, 32, 8, 64, 65536, 128000, 1e6f) { Convolutions = [.. Enumerable.Range(0, 30).Except([2, 5, 9, 13, 17, 21, 24, 27])], ConvolutionLength = 3 },
     ];
 }

@@ -47,6 +47,19 @@ internal sealed record RandomModelFile(ModelShape Shape, QuantizationMix Mix, in
             for (var layer = 0; layer < Shape.Layers; layer++)
             {
                 Norm(WeightRole.AttentionNorm, WeightRole.AttentionNormBias, layer);
+                if (Shape.Convolutions.Contains(layer))
+                    Convolution(layer);
+                else
+                    Attention(layer);
+                Norm(WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
+                if (!gpt2)
+                    Matrix(WeightRole.Gate, layer, embd, Shape.FeedForward);
+                Biased(WeightRole.Up, WeightRole.UpBias, layer, embd, Shape.FeedForward, gpt2);
+                Biased(WeightRole.Down, WeightRole.DownBias, layer, Shape.FeedForward, embd, gpt2);
+            }
+
+            void Attention(int layer)
+            {
                 if (gpt2)
                 {
                     Biased(WeightRole.FusedQkv, WeightRole.FusedQkvBias, layer, embd, q + (2 * kv), true);
@@ -57,17 +70,18 @@ internal sealed record RandomModelFile(ModelShape Shape, QuantizationMix Mix, in
                     Biased(WeightRole.Key, WeightRole.KeyBias, layer, embd, kv, architecture == "qwen2");
                     Biased(WeightRole.Value, WeightRole.ValueBias, layer, embd, kv, architecture == "qwen2");
                 }
-                if (architecture == "qwen3")
+                if (Architecture.Find(architecture)!.QueryKeyNorm == QueryKeyNorm.Heads)
                 {
                     Vector(NameOf(WeightRole.QueryNorm, layer), Shape.HeadLength, 1, 0.1f);
                     Vector(NameOf(WeightRole.KeyNorm, layer), Shape.HeadLength, 1, 0.1f);
                 }
                 Biased(WeightRole.AttentionOutput, WeightRole.AttentionOutputBias, layer, q, embd, gpt2);
-                Norm(WeightRole.FeedForwardNorm, WeightRole.FeedForwardNormBias, layer);
-                if (!gpt2)
-                    Matrix(WeightRole.Gate, layer, embd, Shape.FeedForward);
-                Biased(WeightRole.Up, WeightRole.UpBias, layer, embd, Shape.FeedForward, gpt2);
-                Biased(WeightRole.Down, WeightRole.DownBias, layer, Shape.FeedForward, embd, gpt2);
+            }
+            void Convolution(int layer)
+            {
+                Matrix(WeightRole.ConvolutionInput, layer, embd, 3 * embd);
+                Tensor(NameOf(WeightRole.ConvolutionKernel, layer), GgmlType.F32, [Shape.ConvolutionLength, embd], 0, Deviation(Shape.ConvolutionLength));
+                Matrix(WeightRole.ConvolutionOutput, layer, embd, embd);
             }
 
             void Norm(WeightRole weight, WeightRole bias, int layer)
@@ -123,12 +137,26 @@ internal sealed record RandomModelFile(ModelShape Shape, QuantizationMix Mix, in
         foreach (var (key, value) in new (string, int)[]
         {
             ("context_length", s.Context), ("embedding_length", s.Embedding), ("block_count", s.Layers), ("feed_forward_length", s.FeedForward),
-            ("attention.head_count", s.Heads), ("attention.head_count_kv", s.HeadsKv), ("attention.key_length", s.HeadLength), ("attention.value_length", s.HeadLength),
+            ("attention.head_count", s.Heads), ("attention.key_length", s.HeadLength), ("attention.value_length", s.HeadLength),
         })
             writer.Add($"{a}.{key}", (uint)value);
         writer.Add($"{a}.attention.layer_norm_{(s.RopeBase == 0 ? "" : "rms_")}epsilon", s.NormEpsilon);
         if (s.RopeBase != 0)
             writer.Add($"{a}.rope.freq_base", s.RopeBase);
+        if (s.Convolutions.Count == 0)
+        {
+            writer.Add($"{a}.attention.head_count_kv", (uint)s.HeadsKv);
+        }
+        else
+        {
+            writer.AddArray<int>($"{a}.attention.head_count_kv", [.. Enumerable.Range(0, s.Layers).Select(i => s.Convolutions.Contains(i) ? 0 : s.HeadsKv)]);
+            writer.Add($"{a}.shortconv.l_cache", (uint)s.ConvolutionLength);
+        }
+        if (!Architecture.Find(a)!.Multipliers)
+            return;
+        // Granite 3.1's, for all of its family: no multiplier is slower than another.
+        foreach (var (key, value) in new (string, float)[] { ("attention.scale", 1f / s.HeadLength), ("embedding_scale", 12), ("residual_scale", 0.22f), ("logit_scale", 8) })
+            writer.Add($"{a}.{key}", value);
     }
 
     // Returns the number of tokens.
