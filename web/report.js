@@ -137,10 +137,11 @@
   const ks = Object.keys(r.pass_at_k).map(Number);
   if (ks.length > 1) {
     const fitted = [...r.laws].sort((a, b) => Math.abs(a.held_out_error) - Math.abs(b.held_out_error));
-    const tints = ['orange', 'green', 'purple'];
+    const tints = ['orange', 'green', 'purple', 'soft'];
+    const dashes = [[], [6, 4], [2, 3], [8, 3, 2, 3]];
     const last = ks.at(-1);
     const inside = law => law.curve.map(p => ({ x: p.k, y: p.value }));
-    const laws = { Qeil: 'QEIL: 1 − exp(−α Sᵇ)', Brown: 'Brown: exp(a Sᵇ)', BetaBinomial: 'beta-binomial' };
+    const laws = { Qeil: 'QEIL: 1 − exp(−α Sᵇ)', Brown: 'Brown: exp(a Sᵇ)', BetaBinomial: 'beta-binomial', Mixture: 'mixture of chances' };
     section('Coverage: a problem is solved by at least one of k answers',
       `Unbiased pass@k with 95 % intervals by bootstrap over problems${fitted.length ? `, laws fitted to all ${last} draws, and beyond ${last} what they foretell; the band is the 95 % interval of the one with the least held-out error` : ''}.`,
       chart(`Coverage from ${percent(r.pass_at_k[ks[0]])} with ${ks[0]} answer to ${percent(r.pass_at_k[last])} with ${last}; the table below has every point.`, () => ({
@@ -152,8 +153,8 @@
               { label: 'low', data: fitted[0].curve.map(p => ({ x: p.k, y: p.low })), borderWidth: 0, pointRadius: 0, fill: false, order: 9 },
               { label: 'band', data: fitted[0].curve.map(p => ({ x: p.k, y: p.high })), borderWidth: 0, pointRadius: 0, fill: '-1', backgroundColor: colour('band'), order: 9 },
             ] : []),
-            ...fitted.map((law, i) => ({ label: laws[law.law] || law.law, data: inside(law), borderColor: colour(tints[i]), backgroundColor: colour(tints[i]), pointRadius: 0, pointStyle: 'line', borderWidth: i ? 1.5 : 2.5, borderDash: [[], [6, 4], [2, 3]][i], order: 1, cubicInterpolationMode: 'monotone',
-              segment: { borderDash: ctx => ctx.p0.parsed.x >= last ? [2, 4] : [[], [6, 4], [2, 3]][i] } })),
+            ...fitted.map((law, i) => ({ label: laws[law.law] || law.law, data: inside(law), borderColor: colour(tints[i]), backgroundColor: colour(tints[i]), pointRadius: 0, pointStyle: 'line', borderWidth: i ? 1.5 : 2.5, borderDash: dashes[i], order: 1, cubicInterpolationMode: 'monotone',
+              segment: { borderDash: ctx => ctx.p0.parsed.x >= last ? [2, 4] : dashes[i] } })),
           ]
         },
         options: {
@@ -170,9 +171,9 @@
         plugins: [whiskers]
       })),
       el('details', { open: true }, el('summary', { textContent: 'As a table' }),
-        table('pass@k', ['k', 'measured', '95 % interval', ...fitted.map(l => l.law)], ks.map(k => [String(k), percent(r.pass_at_k[k]), range(r.intervals['pass@' + k], percent), ...fitted.map(l => percent(l.curve.find(p => p.k === k)?.value))])),
+        table('pass@k', ['k', 'measured', '95 % interval', ...fitted.map(l => laws[l.law] || l.law)], ks.map(k => [String(k), percent(r.pass_at_k[k]), range(r.intervals['pass@' + k], percent), ...fitted.map(l => percent(l.curve.find(p => p.k === k)?.value))])),
         fitted.length ? table(`Laws; held-out error: fitted to the first ${Math.floor(last / 2)} draws, foretold less measured coverage of ${last}`, ['law', 'parameters', 'held-out error', `foretold for ${4 * last}`, '95 % interval'],
-          fitted.map(l => { const end = l.curve.at(-1); return [l.law, l.parameters.map(figure).join(', '), (l.held_out_error > 0 ? '+' : '') + l.held_out_error.toFixed(1) + ' points', percent(end.value), range([end.low, end.high], percent)]; })) : null));
+          fitted.map(l => { const end = l.curve.at(-1); return [laws[l.law] || l.law, l.description, (l.held_out_error > 0 ? '+' : '') + l.held_out_error.toFixed(1) + ' points', percent(end.value), range([end.low, end.high], percent)]; })) : null));
   }
 
   // Policies.

@@ -28,6 +28,7 @@ namespace Ergon.Cli;
 [JsonSerializable(typeof(MeterOverhead))]
 [JsonSerializable(typeof(PlanReport))]
 [JsonSerializable(typeof(TopReport))]
+[JsonSerializable(typeof(LawPoint))]
 internal sealed partial class CliJson : JsonSerializerContext
 {
     // Answers are mostly not ASCII in most of the world, and a terminal is no web page.
@@ -41,6 +42,10 @@ internal sealed partial class CliJson : JsonSerializerContext
 
     /// <summary>The same as text.</summary>
     public static string Text<T>(T value) => JsonSerializer.Serialize(value, (JsonTypeInfo<T>)Readable.GetTypeInfo(typeof(T))!);
+
+    /// <summary>The object in a text that <see cref="Text"/> gave.</summary>
+    /// <exception cref="JsonException">It is none.</exception>
+    public static T Read<T>(string text) => JsonSerializer.Deserialize(text, (JsonTypeInfo<T>)Readable.GetTypeInfo(typeof(T))!) ?? throw new JsonException("It is null.");
 }
 
 internal sealed record RunResult(string Text, string FinishReason, Usage Usage, Timings Timings, IReadOnlyList<string> Devices, string Engine, EnergyFigures? Energy);

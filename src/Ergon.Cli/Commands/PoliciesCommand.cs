@@ -127,19 +127,19 @@ internal static class PoliciesCommand
     private static void WriteLaws(TextWriter output, ErgonModel model, List<LoggedProblem> log, int samples)
     {
         var run = new SampledRun(model.Description.ParameterCount, log.Average(p => p.Draws.Average(d => d.Tokens)), [.. log.Select(p => (bool[])[.. p.Draws.Select(d => d.Draw.Answer == p.Gold)])]);
-        List<string[]> rows = [["coverage law", "from", "parameters", $"of {samples}", "95 % interval", "measured", "error"]];
+        List<string[]> rows = [["coverage law", "from", $"of {samples}", "95 % interval", "measured", "error", "parameters"]];
         foreach (var (law, seen) in new[] { samples / 4, samples / 2 }.Where(s => s >= 2).SelectMany(s => Enum.GetValues<CoverageLaw>().Select(law => (law, s))))
         {
             var report = CoverageReport.Of(law, [run], seen, samples);
             var held = report.HeldOut[0];
-            rows.Add([law.ToString(), $"first {Amount.Count(seen, "draw")}", string.Join(" ", report.Fit.Parameters.Select(p => Text($"{p:G3}"))), Text($"{held.Predicted:P1}"), Text($"{held.Low:P1} to {held.High:P1}"), Text($"{held.Measured:P1}"), Text($"{100 * (held.Predicted - held.Measured):F1} points")]);
+            rows.Add([law.ToString(), $"first {Amount.Count(seen, "draw")}", Text($"{held.Predicted:P1}"), Text($"{held.Low:P1} to {held.High:P1}"), Text($"{held.Measured:P1}"), Text($"{100 * (held.Predicted - held.Measured):F1} points"), report.Fit.Description]);
         }
         // The same curve without its upper part: what the law gets wrong, apart from what few draws leave to chance.
         foreach (var (law, most) in new[] { samples / 4, samples / 2 }.Where(s => s >= 4).SelectMany(s => Enum.GetValues<CoverageLaw>().Select(law => (law, s))))
         {
             var fit = CoverageFit.OfCurve(law, run, most);
             var (predicted, measured) = (fit.At(run.Parameters, samples, run.Tokens), run.Coverage(samples, samples));
-            rows.Add([law.ToString(), $"k <= {most}", string.Join(" ", fit.Parameters.Select(p => Text($"{p:G3}"))), Text($"{predicted:P1}"), "", Text($"{measured:P1}"), Text($"{100 * (predicted - measured):F1} points")]);
+            rows.Add([law.ToString(), $"k <= {most}", Text($"{predicted:P1}"), "", Text($"{measured:P1}"), Text($"{100 * (predicted - measured):F1} points"), fit.Description]);
         }
         Columns.Write(output, rows);
     }

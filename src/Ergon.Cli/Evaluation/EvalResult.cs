@@ -39,9 +39,10 @@ internal sealed record CalibrationBin(double Confidence, double Right, double[] 
 /// <summary>A law of coverage, fitted to all draws.</summary>
 /// <param name="Law">Which.</param>
 /// <param name="Parameters">As the law names them.</param>
+/// <param name="Description">The same for people.</param>
 /// <param name="Curve">Coverage that it gives, with 95 % intervals by bootstrap over problems.</param>
 /// <param name="HeldOutError">Fitted to the first half of the draws: foretold less measured coverage of all, in points.</param>
-internal sealed record FittedLaw(string Law, IReadOnlyList<double> Parameters, IReadOnlyList<CurvePoint> Curve, double HeldOutError);
+internal sealed record FittedLaw(string Law, IReadOnlyList<double> Parameters, string Description, IReadOnlyList<CurvePoint> Curve, double HeldOutError);
 
 internal sealed record CurvePoint(int K, double Value, double Low, double High);
 
@@ -200,7 +201,7 @@ internal sealed class EvalFigures(IReadOnlyList<EvaluatedProblem> problems, Eval
                 var (whole, curve) = (Fit(run, settings.Samples), Curve(run));
                 var intervals = Bootstrap.Intervals(problems.Count, drawn => Curve(run with { Tasks = [.. drawn.Select(i => run.Tasks[i])] }), replicates: 200, seed: Seed);
                 var foretold = Fit(run, settings.Samples / 2).At(run.Parameters, settings.Samples, run.Tokens);
-                laws.Add(new FittedLaw(law.ToString(), [.. whole.Parameters.Select(Rounded)], [.. ks.Select((k, i) => new CurvePoint(k, Rounded(curve[i]), Rounded(intervals[i].Low), Rounded(intervals[i].High)))],
+                laws.Add(new FittedLaw(law.ToString(), [.. whole.Parameters.Select(Rounded)], whole.Description, [.. ks.Select((k, i) => new CurvePoint(k, Rounded(curve[i]), Rounded(intervals[i].Low), Rounded(intervals[i].High)))],
                     Rounded(100 * (foretold - run.Coverage(settings.Samples, settings.Samples)))));
             }
             catch (ErgonException)

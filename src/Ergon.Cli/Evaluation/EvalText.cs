@@ -25,7 +25,7 @@ internal static class EvalText
         foreach (var c in r.Calibrations)
             output.WriteLine(Text($"confidence by {c.Confidence}: calibration error {100 * c.Error:F1} points"));
         foreach (var law in r.Laws)
-            output.WriteLine(Text($"{law.Law}: parameters {string.Join(" ", law.Parameters.Select(p => Text($"{p:G3}")))}; fitted to half the draws it foretells the coverage of all with an error of {law.HeldOutError:+0.0;-0.0} points"));
+            output.WriteLine(Text($"{law.Law}: {law.Description}; fitted to half the draws it foretells the coverage of all with an error of {law.HeldOutError:+0.0;-0.0} points"));
     }
 
     /// <summary>A text's perplexity in the form of the other tasks.</summary>

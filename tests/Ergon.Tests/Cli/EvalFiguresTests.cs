@@ -100,7 +100,7 @@ public sealed class EvalFiguresTests
             return EvaluationJournalTests.Draw(i, j, right ? "4" : random.Next(5, 9).ToString(System.Globalization.CultureInfo.InvariantCulture), right, at: 1 + i + (j / 8.0), evidence: right ? 1 : 0.5);
         })]))];
         var r = Of(problems, "all");
-        Assert.Equal(["Qeil", "Brown", "BetaBinomial"], r.Laws.Select(l => l.Law));
+        Assert.Equal(["Qeil", "Brown", "BetaBinomial", "Mixture"], r.Laws.Select(l => l.Law));
         Assert.All(r.Laws, law =>
         {
             Assert.Equal([1, 2, 4, 8, 16, 32], law.Curve.Select(p => p.K));

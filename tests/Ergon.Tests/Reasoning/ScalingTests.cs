@@ -44,6 +44,59 @@ public sealed class ScalingTests
         Assert.Throws<ErgonException>(() => CoverageFit.OfCurve(CoverageLaw.Brown, run, most: 2));
     }
 
+    // A share solved always or never, the others with chances from a beta distribution or all the same: what no law with two parameters describes.
+    public static TheoryData<string, Func<Random, double>> Hardness() => new()
+    {
+        { "a third never", r => r.Next(3) == 0 ? 0 : Math.Sqrt(r.NextDouble()) },
+        { "half always, half rarely", r => r.Next(2) == 0 ? 1 : 0.03 },
+        { "an easy and a hard kind", r => r.Next(2) == 0 ? 0.6 + (0.4 * r.NextDouble()) : Math.Pow(r.NextDouble(), 3) / 4 },
+        { "one chance for all", _ => 0.08 },
+        { "beta", r => Math.Pow(r.NextDouble(), 2) },
+    };
+
+    [Theory]
+    [MemberData(nameof(Hardness))]
+    public void A_mixture_of_chances_foretells_four_times_the_draws_of_tasks_of_any_hardness(string _, Func<Random, double> probability)
+    {
+        var run = Run(3000, 32, probability, seed: 8);
+        var fit = CoverageFit.OfCurve(CoverageLaw.Mixture, run, most: 8);
+        // One chance between two of the grid's is the hardest.
+        Assert.Equal(run.Coverage(16, 32), fit.At(1, 16, 1), 0.015);
+        Assert.Equal(run.Coverage(32, 32), fit.At(1, 32, 1), 0.02);
+        Assert.Equal(run.Coverage(16, 32), CoverageFit.Fit(CoverageLaw.Mixture, [run], 8).At(1, 16, 1), 0.02);
+        Assert.Equal(1, fit.Parameters.Sum(), 1e-9);
+        Assert.All(fit.Parameters, w => Assert.InRange(w, 0, 1));
+    }
+
+    [Fact]
+    public void A_mixture_finds_the_share_that_is_never_solved_where_the_beta_binomial_promises_too_much()
+    {
+        var run = Run(3000, 64, r => r.Next(4) == 0 ? 0 : 0.2 + (0.6 * r.NextDouble()), seed: 9);
+        var mixture = CoverageFit.OfCurve(CoverageLaw.Mixture, run, most: 16);
+        Assert.Equal(0.25, ChanceMixture.Share(mixture.Parameters, 0, 0.02), 0.02);
+        Assert.Equal(0.75, ChanceMixture.Share(mixture.Parameters, 0.12, 0.9), 0.02);
+        Assert.Equal(run.Coverage(64, 64), mixture.At(1, 64, 1), 0.02);
+        Assert.True(CoverageFit.OfCurve(CoverageLaw.BetaBinomial, run, most: 16).At(1, 64, 1) > run.Coverage(64, 64) + 0.04);
+    }
+
+    [Fact]
+    public void Counts_of_parts_of_the_draws_are_those_of_all_ways_to_take_them()
+    {
+        // 2 right of 4: of the six pairs one has none, four one, one both.
+        SampledRun run = new(1, 1, [[true, false, true, false], [false, false, false, false]]);
+        Assert.Equal([1 + (1 / 6.0), 4 / 6.0, 1 / 6.0], run.ExpectedCounts(2).Select(c => Math.Round(c, 12)), (a, b) => Math.Abs(a - b) < 1e-9);
+        Assert.Equal([1.0, 1, 0], run.Counts(2));
+        Assert.Equal([1.0, 0, 1, 0, 0], run.ExpectedCounts(4).Select(c => Math.Round(c, 9)));
+    }
+
+    [Fact]
+    public void Of_a_thousand_draws_the_mixture_is_still_finite()
+    {
+        var run = Run(40, 1000, r => r.NextDouble(), 10);
+        var fit = CoverageFit.Fit(CoverageLaw.Mixture, [run], 1000);
+        Assert.Equal(run.Coverage(1, 1000), fit.At(1, 1, 1), 0.03);
+    }
+
     [Fact]
     public void Qeils_law_is_found_in_coverage_that_follows_it()
     {
@@ -82,6 +135,23 @@ public sealed class ScalingTests
     }
 
     [Fact]
+    public void An_additive_law_is_found_exactly_and_gives_nothing_back()
+    {
+        var random = new Random(5);
+        double[][] x = [.. Enumerable.Range(0, 40).Select(_ => (double[])[1 + random.Next(30), 1e9 * random.NextDouble(), 1e11 * random.NextDouble()])];
+        var law = AdditiveLaw.Fit(x, [.. x.Select(r => (0.002 * r[0]) + (r[1] / 1e10))]);
+        Assert.Equal((0.002, 1e-10), (Math.Round(law.Coefficients[0], 9), Math.Round(law.Coefficients[1], 15)));
+        Assert.InRange(law.Coefficients[2], 0, 1e-18);
+        Assert.Equal(0.002 + 0.1, law.At(1, 1e9, 0), 1e-9);
+        // What would fit best with a part below 0 has none of it.
+        var slower = AdditiveLaw.Fit(x, [.. x.Select(r => (0.02 * r[0]) + (r[1] / 1e10) - (r[2] / 1e13))]);
+        Assert.Equal(0, slower.Coefficients[2]);
+        Assert.All(slower.Coefficients, c => Assert.True(c >= 0));
+        // A kind of work that no measurement has costs nothing.
+        Assert.Equal(0, AdditiveLaw.Fit([.. x.Select(r => (double[])[r[0], 0])], [.. x.Select(r => r[0])]).Coefficients[1]);
+    }
+
+    [Fact]
     public void The_bootstrap_interval_of_a_mean_is_its_standard_errors()
     {
         var random = new Random(4);
@@ -111,7 +181,8 @@ public sealed class ScalingTests
             {
                 var fit = CoverageFit.Fit(law, [Run(50, 8, _ => always ? 1.1 : -1, 7)], 8);
                 Assert.All(fit.Parameters, p => Assert.True(double.IsFinite(p)));
-                Assert.Equal(always ? 1 : 0, fit.At(1e6, 8, 40), 0.02);
+                // A mixture keeps one task's worth of doubt.
+                Assert.Equal(always ? 1 : 0, fit.At(1e6, 8, 40), law == CoverageLaw.Mixture ? 0.03 : 0.02);
             }
         }
     }
@@ -123,6 +194,8 @@ public sealed class ScalingTests
         Assert.Contains("has 3 draws", Assert.Throws<ErgonException>(() => CoverageFit.Fit(CoverageLaw.Brown, [Run(5, 3, _ => 0.5, 1)], 4)).Message, StringComparison.Ordinal);
         Assert.Contains("do not determine", Assert.Throws<ErgonException>(() => PowerLaw.Fit([[2], [2], [2]], [1, 1, 1])).Message, StringComparison.Ordinal);
         Assert.Contains("above 0", Assert.Throws<ErgonException>(() => PowerLaw.Fit([[0], [2]], [1, 1])).Message, StringComparison.Ordinal);
+        Assert.Contains("above 0", Assert.Throws<ErgonException>(() => AdditiveLaw.Fit([[1], [2]], [1, 0])).Message, StringComparison.Ordinal);
+        Assert.Contains("1 measurements do not determine 2", Assert.Throws<ErgonException>(() => AdditiveLaw.Fit([[1, 2]], [1])).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -10,6 +10,32 @@ internal sealed record SampledRun(double Parameters, double Tokens, IReadOnlyLis
     /// <exception cref="ErgonException">A task has fewer draws.</exception>
     public double Coverage(int k, int draws) => Tasks.Average(t => PassAtK.Estimate(draws, Right(t, draws), k));
 
+    /// <summary>[draws + 1]: how many tasks have so many right ones among their first <paramref name="draws"/> draws.</summary>
+    /// <exception cref="ErgonException">A task has fewer draws.</exception>
+    public double[] Counts(int draws)
+    {
+        var counts = new double[draws + 1];
+        foreach (var task in Tasks)
+            counts[Right(task, draws)]++;
+        return counts;
+    }
+
+    /// <summary>[draws + 1]: the same in the mean over all ways to take so many of each task's draws (hypergeometric).</summary>
+    /// <exception cref="ErgonException">A task has fewer draws.</exception>
+    public double[] ExpectedCounts(int draws)
+    {
+        var counts = new double[draws + 1];
+        foreach (var task in Tasks)
+        {
+            var (all, right) = (task.Length, Right(task, Math.Max(draws, task.Length)));
+            for (var c = Math.Max(0, draws - all + right); c <= Math.Min(draws, right); c++)
+                counts[c] += Math.Exp(LogChoose(right, c) + LogChoose(all - right, draws - c) - LogChoose(all, draws));
+        }
+        return counts;
+    }
+
+    private static double LogChoose(int n, int k) => SpecialFunctions.LogGamma(n + 1) - SpecialFunctions.LogGamma(k + 1) - SpecialFunctions.LogGamma(n - k + 1);
+
     /// <summary>How many of a task's first draws are right.</summary>
     public static int Right(bool[] task, int draws) => task.Length >= draws ? task.AsSpan(..draws).Count(true)
         : throw new ErgonException($"A task has {task.Length} draws, but {draws} are needed; sample each as often.");
@@ -26,6 +52,9 @@ internal enum CoverageLaw
 
     /// <summary>Each task is solved by a draw with a probability of its own, from a beta distribution: C = 1 - B(p, q+S) / B(p, q), one model. Parameters: p, q.</summary>
     BetaBinomial,
+
+    /// <summary>Each task has a probability of its own, from a distribution of any form (<see cref="ChanceMixture"/>), one model. Parameters: the share of tasks at each of its chances. Ergon's own.</summary>
+    Mixture,
 }
 
 /// <summary>A fitted law.</summary>
@@ -33,15 +62,23 @@ internal enum CoverageLaw
 /// <param name="Parameters">As the law names them.</param>
 internal sealed record CoverageFit(CoverageLaw Law, IReadOnlyList<double> Parameters)
 {
+    /// <summary>The parameters for people: of the mixture, how many tasks are how hard.</summary>
+    public string Description => Law == CoverageLaw.Mixture
+        ? FormattableString.Invariant($"{Share(0, 0.01):P0} of problems solved by less than 1 % of draws, {Share(0.01, 0.1):P0} by 1 to 10 %, {Share(0.1, 0.9):P0} by 10 to 90 %, {Share(0.9, 1):P0} by more")
+        : string.Join(" ", Parameters.Select(p => FormattableString.Invariant($"{p:G3}")));
+
+    private double Share(double from, double to) => ChanceMixture.Share(Parameters, from, to);
+
     /// <summary>The coverage of S draws that the law gives.</summary>
     public double At(double parameters, double samples, double tokens) => Law switch
     {
         CoverageLaw.Qeil => 1 - Math.Exp(-Math.Exp(Parameters[0] + (Parameters[1] * Math.Log(parameters)) + (Parameters[2] * Math.Log(samples)) + (Parameters[3] * Math.Log(tokens)))),
         CoverageLaw.Brown => Math.Exp(Parameters[0] * Math.Pow(samples, Parameters[1])),
+        CoverageLaw.Mixture => ChanceMixture.Coverage(Parameters, samples),
         _ => 1 - Math.Exp(SpecialFunctions.LogBeta(Parameters[0], Parameters[1] + samples) - SpecialFunctions.LogBeta(Parameters[0], Parameters[1])),
     };
 
-    /// <summary>Fits a law to the first draws of each task: least squares on the coverage of 1, 2, 4, ... of them, for the beta-binomial the likelihood of the counts.</summary>
+    /// <summary>Fits a law to the first draws of each task: least squares on the coverage of 1, 2, 4, ... of them, for the beta-binomial and the mixture the likelihood of the counts.</summary>
     /// <param name="law">Which.</param>
     /// <param name="runs">One, or several for QEIL's.</param>
     /// <param name="draws">How many first draws are seen, 2 or more.</param>
@@ -55,11 +92,16 @@ internal sealed record CoverageFit(CoverageLaw Law, IReadOnlyList<double> Parame
         if (law != CoverageLaw.Qeil && runs.Count > 1)
             throw new ErgonException($"The law {law} is of one model, but there are {runs.Count} runs; fit each by itself.");
         if (law == CoverageLaw.BetaBinomial)
-            return new CoverageFit(law, FitBeta(runs[0].Tasks, draws));
+            return new CoverageFit(law, FitBeta(runs[0].Counts(draws)));
+        if (law == CoverageLaw.Mixture)
+            return new CoverageFit(law, ChanceMixture.Fit(runs[0].Counts(draws)));
         return OfPoints(law, [.. runs.SelectMany(r => Powers(draws).Select(k => (r.Parameters, (double)k, r.Tokens, r.Coverage(k, draws))))]);
     }
 
-    /// <summary>Fits a law to the lower part of one model's coverage curve, each point of which all draws estimate: least squares on 1, 2, 4, ... draws.</summary>
+    /// <summary>
+    /// Fits a law to the lower part of one model's coverage curve, each point of which all draws estimate: least squares on 1, 2, 4, ... draws, for the
+    /// mixture the likelihood of the counts that so many of a task's draws have in the mean, which say as much as that part of the curve does.
+    /// </summary>
     /// <param name="law">Which.</param>
     /// <param name="run">The model's draws.</param>
     /// <param name="most">The highest number of draws whose coverage is seen, 4 or more.</param>
@@ -68,6 +110,8 @@ internal sealed record CoverageFit(CoverageLaw Law, IReadOnlyList<double> Parame
     {
         if (run.Tasks.Count == 0 || most < 4)
             throw new ErgonException($"A curve of {most} draws of {run.Tasks.Count} tasks has too few points for a law; sample more.");
+        if (law == CoverageLaw.Mixture)
+            return new CoverageFit(law, ChanceMixture.Fit(run.ExpectedCounts(most)));
         return OfPoints(law, [.. Powers(most).Select(k => (run.Parameters, (double)k, run.Tokens, run.Coverage(k, run.Tasks.Min(t => t.Length))))]);
     }
 
@@ -106,11 +150,9 @@ internal sealed record CoverageFit(CoverageLaw Law, IReadOnlyList<double> Parame
     private static double Inside(double coverage) => Math.Clamp(coverage, 1e-4, 1 - 1e-4);
 
     /// <summary>The beta distribution under which the counts are likeliest: a search over ln p and ln q, halving its steps.</summary>
-    private static double[] FitBeta(IReadOnlyList<bool[]> tasks, int draws)
+    private static double[] FitBeta(double[] counts)
     {
-        var counts = new int[draws + 1];
-        foreach (var task in tasks)
-            counts[SampledRun.Right(task, draws)]++;
+        var draws = counts.Length - 1;
         var (p, q) = (0.0, 0.0);
         var best = Likelihood(p, q);
         for (var step = 1.0; step > 1e-4;)
@@ -131,7 +173,7 @@ internal sealed record CoverageFit(CoverageLaw Law, IReadOnlyList<double> Parame
         double Likelihood(double lnP, double lnQ)
         {
             var (a, b) = (Math.Exp(lnP), Math.Exp(lnQ));
-            var sum = -tasks.Count * SpecialFunctions.LogBeta(a, b);
+            var sum = -counts.Sum() * SpecialFunctions.LogBeta(a, b);
             for (var c = 0; c <= draws; c++)
                 sum += counts[c] == 0 ? 0 : counts[c] * SpecialFunctions.LogBeta(a + c, b + draws - c);
             return sum;
