@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Power laws of time and joules over model size, draws and tokens: random weights in the shapes of QEIL v1's five models, GPT-2 125M,
-# Granite 350M, Qwen2 0.5B (Qwen2.5's shape is the same), Llama-3.2 1B and LFM2 2.6B; Q4_0, 3 GB in TMPDIR. Keep the machine idle. Usage: bench/laws.sh [MODEL...]
+# Laws of time and joules over model size, draws and tokens, QEIL's power law and the sum of work: random weights in the shapes of QEIL v1's five models, GPT-2 125M,
+# Granite 350M, Qwen2 0.5B (Qwen2.5's shape is the same), Llama-3.2 1B and LFM2 2.6B; Q4_0, 3 GB in TMPDIR. Keep the machine idle.
+# Each point is the median of three; they are kept in ergon-laws.jsonl in TMPDIR: 'ergon dev laws --points' fits them again. Usage: bench/laws.sh [MODEL...]
 set -euo pipefail
 
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
@@ -12,4 +13,4 @@ if [[ ${#models[@]} == 0 ]]; then
         models+=("$file")
     done
 fi
-exec ./ergon dev laws "${models[@]}"
+exec ./ergon dev laws "${models[@]}" --rounds 3 --points "${TMPDIR:-/tmp}/ergon-laws.jsonl"

@@ -23,7 +23,7 @@ internal static class DevCommand
         CatalogueCheck.Create(terminal),
         CertificatesCommand.Create(terminal),
         PoliciesCommand.Create(terminal),
-        DrawsBench.Create(terminal), LawsBench.Create(terminal),
+        DrawsBench.Create(terminal), LawsBench.Create(terminal), CoverageBench.Create(terminal),
         EscalationBench.Create(terminal),
         FirstToken.CreateVerb(terminal),
         PlanBench.CreateVerb(terminal),

@@ -59,6 +59,25 @@ public sealed class LawsBenchTests : IDisposable
     }
 
     [Fact]
+    public async Task Laws_of_coverage_are_compared_on_the_draws_of_a_journal()
+    {
+        var path = _folder.File("half.jsonl");
+        var random = new Random(1);
+        // Half of the problems by a third of the draws, the others by none, of which one has a draw less: it is left out.
+        File.WriteAllLines(path, ["{\"journal\":1}", .. from item in Enumerable.Range(0, 200) from sample in Enumerable.Range(0, item == 7 ? 15 : 16)
+                                                        select $$"""{"item":{{item}},"sample":{{sample}},"right":{{(item % 2 == 0 && random.Next(3) == 0 ? "true" : "false")}}}"""]);
+        var (exit, text, _) = await RunAsync("dev", "coverage", path);
+        Assert.Equal(Exit.Ok, exit);
+        var row = text.Split('\n').Single(l => l.Contains("curve to 8", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(("half", "16"), (row[0], row[4]));
+        // 100 of 199, less those of a third to the sixteenth.
+        Assert.InRange(double.Parse(row[5], System.Globalization.CultureInfo.InvariantCulture), 49.5, 50.5);
+        Assert.InRange(double.Parse(row[^1], System.Globalization.CultureInfo.InvariantCulture), -2, 2);
+        File.WriteAllText(path, "{}\n{}");
+        Assert.Contains("no journal of draws", (await RunAsync("dev", "coverage", path)).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Draws_side_by_side_share_passes_and_weights_but_not_arithmetic_and_logits()
     {
         var (one, sixteen) = (Point("gpt2", 1, 8).Work, Point("gpt2", 16, 8).Work);

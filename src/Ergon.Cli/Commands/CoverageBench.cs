@@ -1,0 +1,67 @@
+using System.CommandLine;
+using System.Text.Json;
+using Ergon.Reasoning.Scaling;
+
+namespace Ergon.Cli.Commands;
+
+/// <summary><c>ergon dev coverage</c>: what each law of coverage, shown few of the draws of an evaluation's journal, says of two and four times as many.</summary>
+internal static class CoverageBench
+{
+    private const int Fewest = 4;
+
+    public static Verb Create(Terminal terminal)
+    {
+        var journals = new Argument<string[]>("JOURNAL") { Description = "Files of 'ergon eval --out', with 8 samples or more", Arity = ArgumentArity.OneOrMore };
+        return new Verb("coverage", "Compare laws of coverage on the draws of evaluations", "ergon dev coverage words-s.jsonl words-m.jsonl") { journals }.Does((parsed, cancellation) =>
+        {
+            var laws = Enum.GetValues<CoverageLaw>();
+            List<string[]> rows = [["JOURNAL", "SHOWN", "OF", "MEASURED", .. laws.Select(l => l.ToString())]];
+            foreach (var path in parsed.GetValue(journals)!)
+            {
+                var run = Read(path);
+                var all = run.Tasks[0].Length;
+                for (var shown = Fewest; 2 * shown <= all; shown *= 2)
+                {
+                    foreach (var asked in new[] { 2 * shown, 4 * shown }.Where(a => a <= all))
+                    {
+                        cancellation.ThrowIfCancellationRequested();
+                        var curve = run.Coverage(asked, all);
+                        rows.Add(Row(path, $"curve to {shown}", asked, curve, law => CoverageFit.OfCurve(law, run, shown)));
+                        rows.Add(Row(path, $"first {shown}", asked, run.Coverage(asked, asked), law => CoverageFit.Fit(law, [run], shown)));
+                    }
+                }
+            }
+            Columns.Write(terminal.Out, rows);
+            return Task.FromResult(Exit.Ok);
+
+            string[] Row(string path, string shown, int asked, double measured, Func<CoverageLaw, CoverageFit> fit) =>
+                [Path.GetFileNameWithoutExtension(path), shown, $"{asked}", Text($"{measured:P1}"), .. laws.Select(l => Text($"{100 * (fit(l).At(1, asked, 1) - measured):+0.0;-0.0}"))];
+        });
+    }
+
+    // Problems that have all draws; of one model, so that its size tells a law nothing.
+    private static SampledRun Read(string path)
+    {
+        var tasks = new SortedDictionary<int, SortedDictionary<int, bool>>();
+        try
+        {
+            foreach (var line in File.ReadLines(path).Skip(1))
+            {
+                using var draw = JsonDocument.Parse(line);
+                var item = draw.RootElement.GetProperty("item").GetInt32();
+                if (!tasks.TryGetValue(item, out var samples))
+                    tasks[item] = samples = [];
+                samples[draw.RootElement.GetProperty("sample").GetInt32()] = draw.RootElement.GetProperty("right").GetBoolean();
+            }
+        }
+        catch (Exception e) when (e is IOException or JsonException or KeyNotFoundException or InvalidOperationException)
+        {
+            throw new ErgonException($"'{path}' is no journal of draws ({e.Message}); write one by 'ergon eval --samples 16 --out FILE'.", e);
+        }
+        var most = tasks.Count == 0 ? 0 : tasks.Values.Max(t => t.Count);
+        return most < 2 * Fewest ? throw new ErgonException($"'{path}' has {most} draws a problem, but {2 * Fewest} are needed; use 'ergon eval --samples 16' or more.")
+            : new SampledRun(1, 1, [.. tasks.Values.Where(t => t.Count == most).Select(t => (bool[])[.. t.Values])]);
+    }
+
+    private static string Text(FormattableString text) => FormattableString.Invariant(text);
+}
