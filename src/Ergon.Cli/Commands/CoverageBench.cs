@@ -35,7 +35,7 @@ internal static class CoverageBench
             return Task.FromResult(Exit.Ok);
 
             string[] Row(string path, string shown, int asked, double measured, Func<CoverageLaw, CoverageFit> fit) =>
-                [Path.GetFileNameWithoutExtension(path), shown, $"{asked}", Text($"{measured:P1}"), .. laws.Select(l => Text($"{100 * (fit(l).At(1, asked, 1) - measured):+0.0;-0.0}"))];
+                [Path.GetFileNameWithoutExtension(path), shown, $"{asked}", Text($"{measured:P1}"), .. laws.Select(l => Text($"{Math.Round(100 * (fit(l).At(1, asked, 1) - measured), 1):+0.0;-0.0;0.0}"))];
         });
     }
 

@@ -106,7 +106,7 @@ internal static class LawsBench
                     return left.Select(p => (Point: p, Error: (other(p) / y(p)) - 1));
                 }).OrderByDescending(e => Math.Abs(e.Error)).ToList();
                 rows.Add([$"one of the {LawPoint.Names[i]}", name, Text($"{Median.Of(errors.ConvertAll(e => Math.Abs(e.Error))).Value:P1}"), Text($"{Math.Abs(errors[0].Error):P1}"),
-                    string.Join(", ", errors.Take(Worst).Select(e => Text($"{e.Point.Model} {e.Point.Draws}x{e.Point.Tokens} {100 * e.Error:+0;-0} %")))]);
+                    string.Join(", ", errors.Take(Worst).Select(e => Text($"{e.Point.Model} {e.Point.Draws}x{e.Point.Tokens} {Math.Round(100 * e.Error):+0;-0;0} %")))]);
             }
         }
         Columns.Write(output, rows);
