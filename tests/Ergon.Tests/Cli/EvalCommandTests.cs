@@ -56,7 +56,7 @@ public sealed class EvalCommandTests : IDisposable
         Assert.Equal(
         [
             "task", "items", "samples", "policy", "accuracy", "pass_at_k", "prompt_tokens", "completion_tokens", "joules", "energy_source", "seconds", "ipw", "ipj", "ece", "ppp", "intervals",
-            "temperature", "seed", "skipped", "bad_lines", "verifier_failures", "devices", "engine", "energy", "policies", "calibrations", "laws", "perplexity",
+            "temperature", "seed", "skipped", "bad_lines", "verifier_failures", "devices", "engine", "energy", "policies", "votes", "calibrations", "laws", "perplexity",
         ], figures.EnumerateObject().Select(p => p.Name));
         Assert.Equal(["majority", "first-clean"], figures.GetProperty("policies").EnumerateArray().Select(p => p.GetProperty("policy").GetString()));
         Assert.Equal(["1", "2", "4"], figures.GetProperty("pass_at_k").EnumerateObject().Select(p => p.Name));
