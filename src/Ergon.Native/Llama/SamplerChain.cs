@@ -87,18 +87,25 @@ internal sealed unsafe class SamplerChain : SafeHandle
             return;
         for (var i = LlamaApi.llama_sampler_chain_n(handle) - 1; i >= _fixed; i--)
             LlamaApi.llama_sampler_free(LlamaApi.llama_sampler_chain_remove(handle, i));
-        // The finalizer of SplitMix64: neighbouring seeds and indices give unrelated generators.
+        if (xtc is var (probability, threshold))
+            Add(LlamaApi.llama_sampler_init_xtc(probability, threshold, 1, Seed(Mixed(seed, index) >> 32)));
+        Add(LlamaApi.llama_sampler_init_temp(temperature));
+        Add(LlamaApi.llama_sampler_init_dist(SeedOf(seed, index)));
+    }
+
+    /// <summary>The seed of the generator that draws token <paramref name="index"/> of a generation.</summary>
+    public static uint SeedOf(uint seed, int index) => Seed(Mixed(seed, index));
+
+    // Of all ones libllama makes a seed of its own.
+    private static uint Seed(ulong bits) => (uint)bits & ~1u;
+
+    // The finalizer of SplitMix64: neighbouring seeds and indices give unrelated generators.
+    private static ulong Mixed(uint seed, int index)
+    {
         var mixed = ((ulong)seed << 32) + (uint)index + 0x9e3779b97f4a7c15;
         mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9;
         mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111eb;
-        mixed ^= mixed >> 31;
-        if (xtc is var (probability, threshold))
-            Add(LlamaApi.llama_sampler_init_xtc(probability, threshold, 1, Seed(mixed >> 32)));
-        Add(LlamaApi.llama_sampler_init_temp(temperature));
-        Add(LlamaApi.llama_sampler_init_dist(Seed(mixed)));
-
-        // Of all ones libllama makes a seed of its own.
-        static uint Seed(ulong bits) => (uint)bits & ~1u;
+        return mixed ^ (mixed >> 31);
     }
 
     /// <summary>Chooses a token; -1 when no candidate is possible.</summary>

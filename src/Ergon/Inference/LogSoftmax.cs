@@ -10,20 +10,10 @@ internal static class LogSoftmax
     /// <param name="token">Whose.</param>
     public static double Of(ReadOnlySpan<float> logits, int token)
     {
-        var width = Vector<float>.Count;
-        var best = new Vector<float>(float.NegativeInfinity);
-        var i = 0;
-        for (; i <= logits.Length - width; i += width)
-            best = Vector.Max(best, new Vector<float>(logits[i..]));
-        var max = float.NegativeInfinity;
-        for (var lane = 0; lane < width; lane++)
-            max = MathF.Max(max, best[lane]);
-        for (var rest = i; rest < logits.Length; rest++)
-            max = MathF.Max(max, logits[rest]);
-
+        var (width, max, i) = (Vector<float>.Count, Max(logits), 0);
         // Sums in double: a vocabulary of 10^5 terms would cost a float its last digits.
         var (low, high, top) = (Vector<double>.Zero, Vector<double>.Zero, new Vector<float>(max));
-        for (i = 0; i <= logits.Length - width; i += width)
+        for (; i <= logits.Length - width; i += width)
         {
             Vector.Widen(Vector.Exp(new Vector<float>(logits[i..]) - top), out var a, out var b);
             (low, high) = (low + a, high + b);
@@ -32,5 +22,20 @@ internal static class LogSoftmax
         for (; i < logits.Length; i++)
             sum += Math.Exp((double)logits[i] - max);
         return (double)logits[token] - max - Math.Log(sum);
+    }
+
+    /// <summary>The greatest of some values.</summary>
+    public static float Max(ReadOnlySpan<float> values)
+    {
+        var best = new Vector<float>(float.NegativeInfinity);
+        var i = 0;
+        for (; i <= values.Length - Vector<float>.Count; i += Vector<float>.Count)
+            best = Vector.Max(best, new Vector<float>(values[i..]));
+        var max = float.NegativeInfinity;
+        for (var lane = 0; lane < Vector<float>.Count; lane++)
+            max = MathF.Max(max, best[lane]);
+        for (; i < values.Length; i++)
+            max = MathF.Max(max, values[i]);
+        return max;
     }
 }

@@ -1,4 +1,3 @@
-using System.Numerics;
 using System.Security.Cryptography;
 using Ergon.Native.Llama;
 
@@ -9,6 +8,7 @@ internal sealed class TokenSampler : IDisposable
 {
     private static readonly string[] DryBreakers = ["\n", ":", "\"", "*"]; // llama.cpp's defaults
     private readonly SamplerChain? _chain;
+    private readonly PlainDraw? _plain;
     private readonly GrammarSampler? _grammar;
     private readonly bool _learns;
     private int _generated;
@@ -21,7 +21,10 @@ internal sealed class TokenSampler : IDisposable
             _grammar = new GrammarSampler(vocabulary, grammar);
         try
         {
-            _chain = IsPlainGreedy(options) ? null : Chain(vocabulary, options, contextLength);
+            if (IsPlainDraw(options))
+                _plain = new PlainDraw(SeedOf(options), options.Temperature);
+            else
+                _chain = IsPlainGreedy(options) ? null : Chain(vocabulary, options, contextLength);
         }
         catch
         {
@@ -40,7 +43,7 @@ internal sealed class TokenSampler : IDisposable
         // asked about the free choice first, and a second draw is made only where it refuses, as
         // llama.cpp does. Mirostat learns from each draw, so there the narrowing comes first.
         _chain?.BeginDraw(_generated);
-        var token = _chain is null ? IndexOfMax(logits) : _learns && _grammar is not null ? -1 : _chain.Sample(logits, candidates);
+        var token = _plain is { } plain ? plain.Sample(logits, _generated) : _chain is null ? IndexOfMax(logits) : _learns && _grammar is not null ? -1 : _chain.Sample(logits, candidates);
         if (_grammar is not null && (token < 0 || !_grammar.Allows(token)))
         {
             token = _chain is null ? _grammar.Likeliest(logits, candidates) : _chain.Sample(logits, candidates, _grammar);
@@ -76,12 +79,20 @@ internal sealed class TokenSampler : IDisposable
             _chain.Accept(token);
     }
 
-    private static bool IsPlainGreedy(SamplingOptions o) =>
-        o is { Temperature: 0, RepeatPenalty: 1, FrequencyPenalty: 0, PresencePenalty: 0, Dry: null, Mirostat: null } && (o.LogitBias?.Count ?? 0) == 0;
+    private static bool IsPlainGreedy(SamplingOptions o) => o.Temperature == 0 && IsUnbent(o);
+
+    // Narrowing by a grammar needs candidates.
+    private static bool IsPlainDraw(SamplingOptions o) =>
+        o is { Temperature: > 0, TopK: <= 0, TopP: >= 1, MinP: <= 0, TypicalP: >= 1, Grammar: null, Xtc: null or { Probability: <= 0 } } && IsUnbent(o);
+
+    private static bool IsUnbent(SamplingOptions o) =>
+        o is { RepeatPenalty: 1, FrequencyPenalty: 0, PresencePenalty: 0, Dry: null, Mirostat: null } && (o.LogitBias?.Count ?? 0) == 0;
+
+    private static uint SeedOf(SamplingOptions o) => o.Seed ?? BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
 
     private static SamplerChain Chain(Vocabulary vocabulary, SamplingOptions o, int contextLength)
     {
-        var seed = o.Seed ?? BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
+        var seed = SeedOf(o);
         var chain = new SamplerChain(vocabulary);
         if (o.LogitBias is { Count: > 0 } bias)
             chain.LogitBias(bias);
@@ -111,19 +122,7 @@ internal sealed class TokenSampler : IDisposable
     }
 
     // The first of equals, as llama.cpp's greedy sampler.
-    internal static int IndexOfMax(ReadOnlySpan<float> values)
-    {
-        var best = new Vector<float>(float.NegativeInfinity);
-        var i = 0;
-        for (; i <= values.Length - Vector<float>.Count; i += Vector<float>.Count)
-            best = Vector.Max(best, new Vector<float>(values[i..]));
-        var max = float.NegativeInfinity;
-        for (var lane = 0; lane < Vector<float>.Count; lane++)
-            max = MathF.Max(max, best[lane]);
-        for (; i < values.Length; i++)
-            max = MathF.Max(max, values[i]);
-        return values.IndexOf(max);
-    }
+    internal static int IndexOfMax(ReadOnlySpan<float> values) => values.IndexOf(LogSoftmax.Max(values));
 
     public void Dispose()
     {

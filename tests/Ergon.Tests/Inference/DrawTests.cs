@@ -1,3 +1,4 @@
+using Ergon.Inference;
 using Ergon.Native.Llama;
 
 namespace Ergon.Tests.Inference;
@@ -38,5 +39,36 @@ public sealed class DrawTests
         // Neighbouring seeds are unrelated: two draws agree as often as two of the distribution do.
         var agree = draws * logits.Sum(l => Math.Pow(Math.Exp(l) / total, 2));
         Assert.InRange(repeats, agree - (5 * Math.Sqrt(agree)), agree + (5 * Math.Sqrt(agree)));
+    }
+
+    [Theory]
+    [InlineData(0.3f)]
+    [InlineData(1f)]
+    [InlineData(1.7f)]
+    public void A_draw_from_the_whole_distribution_is_libllamas(float temperature)
+    {
+        using var folder = new TemporaryFolder();
+        using var tokenizer = Ergon.Models.Tokenizer.Load(new RandomModel("llama", Ergon.Native.GgmlType.F16) { Layers = 1 }.Write(folder.Path));
+        var candidates = new Candidates(tokenizer.Vocabulary.Count);
+        var random = new Random(9);
+        var (same, draws) = (0, 4000);
+        for (var i = 0; i < draws; i++)
+        {
+            float[] logits = [.. Enumerable.Range(0, tokenizer.Vocabulary.Count).Select(t => t % 7 == 3 ? float.NegativeInfinity : (20 * random.NextSingle()) - 10)];
+            using var chain = new SamplerChain(tokenizer.Vocabulary).Draw((uint)i, xtc: null, temperature);
+            chain.BeginDraw(i % 50);
+            var token = new PlainDraw((uint)i, temperature).Sample(logits, i % 50);
+            Assert.NotEqual(float.NegativeInfinity, logits[token]);
+            same += token == chain.Sample(logits, candidates) ? 1 : 0;
+        }
+        // An exponential that rounds otherwise moves a number over an edge once in 10^6 draws.
+        Assert.InRange(same, draws - 1, draws);
+    }
+
+    [Fact]
+    public void A_number_in_zero_to_one_is_that_of_the_standard_generator()
+    {
+        // mt19937's first two outputs for its default seed, 5489: 3499211612 and 581869302.
+        Assert.Equal((3499211612 + (581869302 * 4294967296.0)) / 18446744073709551616.0, PlainDraw.Uniform(5489));
     }
 }
