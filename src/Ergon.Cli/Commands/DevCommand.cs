@@ -21,7 +21,7 @@ internal static class DevCommand
         TrialCommand.Create(),
         RandomModelCommand.Create(terminal),
         CatalogueCheck.Create(terminal),
-        CertificatesCommand.Create(terminal),
+        CertificatesCommand.Create(terminal), CertifiedCommand.Create(terminal),
         PoliciesCommand.Create(terminal),
         DrawsBench.Create(terminal), LawsBench.Create(terminal), CoverageBench.Create(terminal),
         EscalationBench.Create(terminal),

@@ -29,6 +29,7 @@ internal static class EvalCommand
         var verb = new Verb("eval", "Measure a model's accuracy on a task, pass@k, and what that takes in joules",
             "ergon eval words-m --task words --items 500",
             "ergon eval model.gguf --task gsm8k --data gsm8k/test.jsonl --items 200 --samples 8 --policy all --out gsm8k.journal --report gsm8k.html",
+            "ergon eval model.gguf --task gsm8k --data gsm8k/test.jsonl --shots 8 --shots-data gsm8k/train.jsonl",
             "ergon eval model.gguf --task arc --data arc-challenge-test.jsonl --json",
             "ergon eval model.gguf --task own --data mine.jsonl --verifier \"python3 check.py\" --samples 4 --policy first-verified",
             "ergon eval model.gguf --task perplexity --data wiki.test.raw");
@@ -57,11 +58,13 @@ internal static class EvalCommand
         var bad = parsed.GetValue(o.OnBadLine) ?? OnMalformed.Fail;
         var data = parsed.GetValue(o.Data);
         RequireData(name, data, parsed.GetValue(o.Regex));
+        RequireShots(o, parsed, name);
         if (parsed.GetValue(o.Report) is { } page)
             EvalReport.RequireWritable(page);
         var sandbox = name == TaskName.HumanEval ? await PythonSandbox.OpenAsync(cancellation: cancellation) : null;
-        var (task, malformed) = name == TaskName.Words ? (new WordProblemTask(parsed.GetValue(o.Items) ?? DefaultItems, seed), [])
+        var (asked, malformed) = name == TaskName.Words ? (new WordProblemTask(parsed.GetValue(o.Items) ?? DefaultItems, seed), [])
             : DataSets.Open(name, data!, bad, parsed.GetValue(o.Regex), verifier, sandbox);
+        var task = WithExamples(o, parsed, asked, name, seed, bad);
         foreach (var line in malformed.Take(ShownLines))
             terminal.Error.WriteLine($"{data}, line {line.Number} is left out: {line.Reason}");
         if (malformed.Count > ShownLines)
@@ -86,6 +89,8 @@ internal static class EvalCommand
             Seed = seed,
             Scores = scores,
             MaxTokens = parsed.GetValue(o.MaxTokens),
+            Shots = task.Examples.Count > 0 ? task.Examples.Count : null,
+            ShotsData = task.Examples.Count > 0 && parsed.GetValue(o.ShotsData) is { } shown ? Fingerprint.Of(shown) : null,
             Policy = live?.Name,
             AbandonsFalse = live is { AbandonsFalse: true },
             Delta = live is null ? null : delta,
@@ -104,7 +109,7 @@ internal static class EvalCommand
             return Interrupted(o, parsed, terminal, settings, journal);
         }
         if (evaluation.Skipped.Count == items)
-            throw new ErgonException($"None of {Amount.Count(items, "prompt")} leaves room for an answer{(settings.MaxTokens is { } most ? $" of {most} tokens" : "")} in a context of {loaded.ContextLength}; use a larger --ctx.");
+            throw new ErgonException($"None of {Amount.Count(items, "prompt")} leaves room for an answer{(settings.MaxTokens is { } most ? $" of {most} tokens" : "")} in a context of {loaded.ContextLength}; use a larger --ctx{(settings.Shots is { } shots ? $", or fewer than {shots} --shots" : "")}.");
         var figures = new EvalFigures(EvaluatedProblem.Of(journal.Draws(), samples, item => task.Problems[item].Gold), settings, policies, live is not null, parsed.GetValue(o.Price));
         var result = figures.Result(loaded, evaluation.Skipped.Count, malformed.Count, verifier?.Failures ?? 0);
         if (isJson)
@@ -125,7 +130,7 @@ internal static class EvalCommand
 
     private static async Task<int> PerplexityAsync(EvalOptions o, ParseResult parsed, Terminal terminal, CancellationToken cancellation)
     {
-        foreach (var option in (Option[])[o.Samples, o.Policy, o.Delta, o.Temperature, o.Seed, o.MaxTokens, o.Report, o.Regex, o.Verifier, o.Rows])
+        foreach (var option in (Option[])[o.Samples, o.Shots, o.ShotsData, o.Policy, o.Delta, o.Temperature, o.Seed, o.MaxTokens, o.Report, o.Regex, o.Verifier, o.Rows])
         {
             if (parsed.GetResult(option) is { Implicit: false })
                 throw new ErgonException($"{option.Name} is of tasks with answers, but --task perplexity draws none; leave it out.");
@@ -212,6 +217,27 @@ internal static class EvalCommand
         string[] words = [.. CommandLineParser.SplitCommandLine(command)];
         return words.Length == 0 ? throw new ErgonException("--verifier is empty, but must be a program and its arguments.")
             : new VerifierCommand(words, parsed.GetValue(o.VerifierSeconds) is { } seconds ? TimeSpan.FromSeconds(seconds) : VerifierLimit);
+    }
+
+    private static IReasoningTask WithExamples(EvalOptions o, ParseResult parsed, IReasoningTask task, TaskName name, ulong seed, OnMalformed bad)
+    {
+        if (parsed.GetValue(o.Shots) is not (> 0 and var count))
+            return task;
+        return new FewShot(task, name == TaskName.Words ? WordProblemTask.ToShow(count, seed)
+            : parsed.GetValue(o.ShotsData) is { } other ? FewShot.First(count, DataSets.Open(name, other, bad, parsed.GetValue(o.Regex)).Task, other, isAsked: false)
+            : FewShot.First(count, task, parsed.GetValue(o.Data)!, isAsked: true));
+    }
+
+    private static void RequireShots(EvalOptions o, ParseResult parsed, TaskName name)
+    {
+        if (parsed.GetValue(o.Shots) is > 0 and var count && name == TaskName.HumanEval)
+            throw new ErgonException($"--shots is {count}, but the prompts of --task humaneval are code to go on with; leave it out.");
+        if (parsed.GetValue(o.ShotsData) is not { } data)
+            return;
+        if (parsed.GetValue(o.Shots) is not > 0)
+            throw new ErgonException($"--shots-data is '{data}', but there is no --shots; say how many examples, or leave it out.");
+        if (name == TaskName.Words)
+            throw new ErgonException($"--shots-data is '{data}', but the examples of --task words are generated; leave it out.");
     }
 
     private static void RequireData(TaskName name, string? data, string? pattern)

@@ -74,31 +74,35 @@ internal static class PoliciesCommand
         // Their own full vote is another, without the draws that were abandoned.
         foreach (var policy in new IStoppingPolicy[] { new FirstVerified(acceptEvidence: true), CleanOrGiveUp(0.1), new Cascade(state, 1), new Cascade(state) })
             rows.Add(Row($"{policy.Name}, abandoning", ReplayResult.Of(abandoned, policy) with { Agreeing = null }, tokens));
-        var (selected, error) = Cross(log);
+        var (selected, confidences) = Cross(log);
         rows.Add(Row("arde, all draws", selected, tokens));
         rows.Add(Row("gold-answer oracle", Oracle(log), tokens));
         Columns.Write(output, rows);
-        output.WriteLine(Text($"the cascade's confidence when it stopped, abandoning: calibration error {Calibration(abandoned, state):F3}; its state: {state.Origin}"));
-        output.WriteLine(Text($"arde: fitted on one half, applied to the other and the reverse; calibration error there {error:F3}"));
+        output.WriteLine(Text($"the cascade's confidence when it stopped, abandoning: calibration error {Calibration(abandoned, new Cascade(state), state)}; its state: {state.Origin}"));
+        output.WriteLine(Text($"that state's confidence in full tallies, not abandoning: calibration error {Calibration(log, new FixedBudget(), state)}"));
+        output.WriteLine(Text($"arde: fitted on one half, applied to the other and the reverse; calibration error there {confidences}"));
         WriteLaws(output, model, log, samples);
     }
 
     private static FirstOf CleanOrGiveUp(double least) => new(new FirstVerified(acceptEvidence: true), new GiveUp(least));
 
-    private static double Calibration(LoggedProblem[] log, CascadeState state)
+    private static string Calibration(IEnumerable<LoggedProblem> log, IStoppingPolicy policy, CascadeState state)
     {
-        var (policy, predictions, outcomes) = (new Cascade(state), new List<double>(), new List<bool>());
+        var (predictions, outcomes) = (new List<double>(), new List<bool>());
         foreach (var problem in log)
         {
             var tally = problem.After(Enumerable.Range(1, problem.Draws.Count).First(n => n == problem.Draws.Count || policy.Stop(problem.After(n)) is not null));
             predictions.Add(state.Selector.Confidence(tally));
-            outcomes.Add(policy.Choose(tally) == problem.Gold);
+            outcomes.Add(state.Selector.Choose(tally)?.Answer == problem.Gold);
         }
-        return LogisticModel.CalibrationError(predictions, outcomes);
+        return Error(predictions, outcomes);
     }
 
+    private static string Error(List<double> predictions, List<bool> outcomes) => predictions.Count == 0 ? "unknown, there is no answer"
+        : Text($"{LogisticModel.CalibrationError(predictions, outcomes):F3} (chance alone gives a perfect one {LogisticModel.ChanceError(predictions):F3})");
+
     // Each half is judged by a selector that never saw it.
-    private static (ReplayResult Result, double CalibrationError) Cross(List<LoggedProblem> log)
+    private static (ReplayResult Result, string CalibrationError) Cross(List<LoggedProblem> log)
     {
         var result = new ReplayResult(0, 0, 0, 0, 0);
         var (predictions, outcomes) = (new List<double>(), new List<bool>());
@@ -118,7 +122,7 @@ internal static class PoliciesCommand
                     result.Draws + p.Draws.Count, result.Tokens + p.Draws.Sum(d => (long)d.Tokens));
             }
         }
-        return (result, predictions.Count == 0 ? 0 : LogisticModel.CalibrationError(predictions, outcomes));
+        return (result, Error(predictions, outcomes));
     }
 
     private static ReplayResult Oracle(List<LoggedProblem> log) => ReplayResult.Of(

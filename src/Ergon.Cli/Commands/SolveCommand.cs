@@ -170,7 +170,7 @@ internal static class SolveCommand
     {
         var began = Stopwatch.GetTimestamp();
         var request = monitor?.Begin();
-        var (answer, shares) = await MultipleChoice.ChooseAsync(asked.Problems[0], model, cancellation);
+        var (answer, shares) = await MultipleChoice.ChooseAsync(asked.Problems[0], model, [], cancellation);
         var receipt = request is null ? null : await monitor!.EndAsync(request, tokens: 0);
         var result = SolveReport.OfChoice(asked.Problems[0], answer, shares, receipt, model, Stopwatch.GetElapsedTime(began));
         if (isJson)

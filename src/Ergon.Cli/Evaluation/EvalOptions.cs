@@ -33,6 +33,10 @@ internal sealed class EvalOptions
 
     public Option<int?> Samples { get; } = Settings.Whole("--samples", null, "Answers drawn for each problem [default: 1]", 1, 10_000);
 
+    public Option<int?> Shots { get; } = Settings.Whole("--shots", null, "Worked examples before each problem [default: 0]", 0, 1000);
+
+    public Option<string?> ShotsData { get; } = Settings.Text("--shots-data", "FILE", "Where the examples are from [default: the first problems of the data, which then are not asked; of words, those of the training split]");
+
     public Option<string?> Policy { get; } = Settings.Text("--policy", "NAME,...", $"When to stop, and which answer stands: {string.Join(", ", StoppingPolicies.Names)}; one may end a problem's draws, several or 'all' are compared on the same draws [default: majority]");
 
     public Option<float?> Delta { get; } = Settings.Number("--delta", "How often a certificate, or what a policy rests on, may be wrong [default: 0.05]", "above 0 and below 1", x => x is > 0 and < 1);
@@ -70,7 +74,7 @@ internal sealed class EvalOptions
     public void AddTo(Command command)
     {
         command.Arguments.Add(Model);
-        foreach (var option in (Option[])[_task, Data, Items, Samples, Policy, Delta, Temperature, Seed, MaxTokens, Rows, Out, Report, Choose, OnBadLine, Regex, Verifier, VerifierSeconds, Price, Json])
+        foreach (var option in (Option[])[_task, Data, Items, Shots, ShotsData, Samples, Policy, Delta, Temperature, Seed, MaxTokens, Rows, Out, Report, Choose, OnBadLine, Regex, Verifier, VerifierSeconds, Price, Json])
             command.Options.Add(option);
         Engine.AddWithPlanTo(command);
         Receipts.AddTo(command);

@@ -14,7 +14,7 @@ namespace Ergon.Cli.Evaluation;
 internal sealed record EvalResult(
     string Task, int Items, int Samples, string Policy, double? Accuracy, IReadOnlyDictionary<string, double> PassAtK, long PromptTokens, long CompletionTokens,
     double? Joules, string? EnergySource, double Seconds, double? Ipw, double? Ipj, double? Ece, double? Ppp, IReadOnlyDictionary<string, double[]> Intervals,
-    float Temperature, long Seed, int Skipped, int BadLines, int VerifierFailures, IReadOnlyList<string> Devices, string Engine, EnergyFigures? Energy,
+    float Temperature, long Seed, int Shots, int Skipped, int BadLines, int VerifierFailures, IReadOnlyList<string> Devices, string Engine, EnergyFigures? Energy,
     IReadOnlyList<PolicyFigures> Policies, IReadOnlyList<VotePoint> Votes, IReadOnlyList<Calibration> Calibrations, IReadOnlyList<FittedLaw> Laws, PerplexityFigure? Perplexity);
 
 /// <summary>What one policy makes of the draws. Of several, each is asked afterwards: draws, tokens and joules are those up to where it would have stopped.</summary>
@@ -31,8 +31,9 @@ internal sealed record VotePoint(int K, double Accuracy, double Tokens, double? 
 /// <summary>How often answers of a confidence are right.</summary>
 /// <param name="Confidence">Which.</param>
 /// <param name="Error">Mean distance of confidence and share of right answers over ten bins, weighted by their size.</param>
+/// <param name="Chance">What that distance would be on average if every confidence were true.</param>
 /// <param name="Bins">Those that are not empty.</param>
-internal sealed record Calibration(string Confidence, double Error, IReadOnlyList<CalibrationBin> Bins);
+internal sealed record Calibration(string Confidence, double Error, double Chance, IReadOnlyList<CalibrationBin> Bins);
 
 internal sealed record CalibrationBin(double Confidence, double Right, double[] RightInterval, int Count);
 
@@ -85,7 +86,7 @@ internal sealed class EvalFigures(IReadOnlyList<EvaluatedProblem> problems, Eval
             settings.Task, problems.Count, settings.Samples, each[0].Policy, each[0].Accuracy, ks.ToDictionary(k => k.ToString(CultureInfo.InvariantCulture), k => Math.Round(PassAt(problems, k), 6)),
             problems.Sum(p => (long)p.Draws[0].PromptTokens), tokens, Receipts.Rounded(Receipt?.Energy?.Value), Receipt?.Source, Math.Round(_seconds, 3), each[0].Ipw, each[0].Ipj, each[0].Ece,
             Power is { } watts && price is { } dollars && _seconds > 0 ? Receipts.Rounded(Metrics.Ppp(tokens / _seconds, dollars, watts)) : null, intervals,
-            settings.Temperature, (long)settings.Seed, skipped, badLines, verifierFailures, model.Devices, EngineSettings.NameOf(model.Engine), Receipt is null ? null : Receipts.Json(Receipt),
+            settings.Temperature, (long)settings.Seed, settings.Shots ?? 0, skipped, badLines, verifierFailures, model.Devices, EngineSettings.NameOf(model.Engine), Receipt is null ? null : Receipts.Json(Receipt),
             each, [.. Votes()], [.. Calibrations(outcomes[0])], Laws(model), null);
     }
 
@@ -174,6 +175,7 @@ internal sealed class EvalFigures(IReadOnlyList<EvaluatedProblem> problems, Eval
 
     private static Calibration Calibrated(string name, (double Confidence, bool Right)[] of) => new(name,
         Rounded(LogisticModel.CalibrationError([.. of.Select(o => o.Confidence)], [.. of.Select(o => o.Right)])),
+        Rounded(LogisticModel.ChanceError([.. of.Select(o => o.Confidence)])),
         [
             .. of.GroupBy(o => Math.Clamp((int)(o.Confidence * 10), 0, 9)).OrderBy(g => g.Key).Select(g =>
             {

@@ -10,7 +10,7 @@ internal static class EvalText
 {
     public static void Write(TextWriter output, EvalResult r)
     {
-        output.WriteLine(Text($"accuracy {r.Accuracy:P1} ({Interval(r.Intervals["accuracy"], "P1")}) of {Amount.Count(r.Items, "problem")} by {r.Policy}, {Amount.Count(r.Samples, "sample")} each at temperature {r.Temperature}"));
+        output.WriteLine(Text($"accuracy {r.Accuracy:P1} ({Interval(r.Intervals["accuracy"], "P1")}) of {Amount.Count(r.Items, "problem")} by {r.Policy}, {Amount.Count(r.Samples, "sample")} each at temperature {r.Temperature}{(r.Shots > 0 ? $", after {Amount.Count(r.Shots, "worked example")}" : "")}"));
         if (r.Skipped > 0)
             output.WriteLine(Text($"{Amount.Count(r.Skipped, "problem")} left out: the context has no room for an answer"));
         foreach (var (k, value) in r.PassAtK.Skip(r.Samples > 1 ? 0 : 1))
@@ -23,7 +23,7 @@ internal static class EvalText
         if (r.Policies.Count > 1)
             WriteTable(output, r.Policies);
         foreach (var c in r.Calibrations)
-            output.WriteLine(Text($"confidence by {c.Confidence}: calibration error {100 * c.Error:F1} points"));
+            output.WriteLine(Text($"confidence by {c.Confidence}: calibration error {100 * c.Error:F1} points (chance alone gives a perfect one {100 * c.Chance:F1})"));
         foreach (var law in r.Laws)
             output.WriteLine(Text($"{law.Law}: {law.Description}; fitted to half the draws it foretells the coverage of all with an error of {law.HeldOutError:+0.0;-0.0} points"));
     }
@@ -32,7 +32,7 @@ internal static class EvalText
     public static EvalResult Of(PerplexityResult measured, ErgonModel model, Receipt? receipt, double seconds) => new(
         DataSets.NameOf(TaskName.Perplexity), measured.Chunks, 1, "none", null, new Dictionary<string, double>(), measured.Tokens, 0, Receipts.Rounded(receipt?.Energy?.Value), receipt?.Source, Math.Round(seconds, 3),
         null, null, null, null, new Dictionary<string, double[]> { ["perplexity"] = [measured.Value - (1.96 * measured.StandardError), measured.Value + (1.96 * measured.StandardError)] },
-        0, 0, 0, 0, 0, model.Devices, EngineSettings.NameOf(model.Engine), receipt is null ? null : Receipts.Json(receipt), [], [], [], [],
+        0, 0, 0, 0, 0, 0, model.Devices, EngineSettings.NameOf(model.Engine), receipt is null ? null : Receipts.Json(receipt), [], [], [], [],
         new PerplexityFigure(measured.Value, measured.StandardError, measured.Tokens, measured.Chunks));
 
     private static void WriteTable(TextWriter output, IReadOnlyList<PolicyFigures> policies)

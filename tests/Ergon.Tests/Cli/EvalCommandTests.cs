@@ -56,12 +56,41 @@ public sealed class EvalCommandTests : IDisposable
         Assert.Equal(
         [
             "task", "items", "samples", "policy", "accuracy", "pass_at_k", "prompt_tokens", "completion_tokens", "joules", "energy_source", "seconds", "ipw", "ipj", "ece", "ppp", "intervals",
-            "temperature", "seed", "skipped", "bad_lines", "verifier_failures", "devices", "engine", "energy", "policies", "votes", "calibrations", "laws", "perplexity",
+            "temperature", "seed", "shots", "skipped", "bad_lines", "verifier_failures", "devices", "engine", "energy", "policies", "votes", "calibrations", "laws", "perplexity",
         ], figures.EnumerateObject().Select(p => p.Name));
         Assert.Equal(["majority", "first-clean"], figures.GetProperty("policies").EnumerateArray().Select(p => p.GetProperty("policy").GetString()));
         Assert.Equal(["1", "2", "4"], figures.GetProperty("pass_at_k").EnumerateObject().Select(p => p.Name));
         // With --json a log stays empty but for what runs where, and the receipt.
         Assert.DoesNotContain("problems", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Problems_after_examples_are_asked_without_those_that_are_shown()
+    {
+        var math = Data("m.jsonl", string.Concat(Enumerable.Range(2, 4).Select(i => $$"""{"question": "Ada has {{i}} apples and finds 3. How many?", "answer": "{{i}}+3=<<{{i}}+3={{i + 3}}>>{{i + 3}}\n#### {{i + 3}}"}""" + "\n")));
+        var figures = await FiguresAsync("words-s", "--task", "gsm8k", "--data", math, "--shots", "3");
+        Assert.Equal((1, 3), (figures.GetProperty("items").GetInt32(), figures.GetProperty("shots").GetInt32()));
+        var choices = Data("c.jsonl", Choices);
+        Assert.Equal(1, (await FiguresAsync("words-s", "--task", "choice", "--data", choices, "--shots", "1", "--choose", "likelihood")).GetProperty("items").GetInt32());
+        // Examples of another file leave all to ask, but those that it has too.
+        var train = Data("t.jsonl", """{"question": "Ben has 1 egg and finds 1. How many?", "answer": "1+1=2\n#### 2"}""" + "\n" + File.ReadLines(math).First() + "\n");
+        Assert.Equal(3, (await FiguresAsync("words-s", "--task", "gsm8k", "--data", math, "--shots", "2", "--shots-data", train)).GetProperty("items").GetInt32());
+        Assert.Equal(2, (await FiguresAsync("words-s", "--task", "words", "--items", "2", "--shots", "2", "--ctx", "512")).GetProperty("items").GetInt32());
+    }
+
+    [Theory]
+    [InlineData("--shots is 2, but", "of which one at least must be asked", "choice", "--shots", "2")]
+    [InlineData("--shots-data is 'x.jsonl'", "there is no --shots", "choice", "--shots-data", "x.jsonl")]
+    [InlineData("--shots-data is 'x.jsonl'", "are generated", "words", "--shots", "1", "--shots-data", "x.jsonl")]
+    [InlineData("--shots is 1", "leave it out", "humaneval", "--shots", "1")]
+    [InlineData("--shots is of tasks with answers", "leave it out", "perplexity", "--shots", "1")]
+    public async Task Examples_that_cannot_be_shown_are_refused_with_the_remedy(string begins, string remedy, string task, params string[] options)
+    {
+        string[] data = task == "words" ? [] : ["--data", Data("c.jsonl", Choices)];
+        var run = await RunAsync(["eval", "words-s", "--task", task, .. data, .. options]);
+        Assert.Equal(Exit.BadInput, run.Code);
+        Assert.Contains(begins, run.Error, StringComparison.Ordinal);
+        Assert.Contains(remedy, run.Error, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -142,6 +142,53 @@ public sealed class CascadeTests
     }
 
     [Fact]
+    public void What_a_selector_learned_goes_on_after_writing_and_reading_as_if_it_had_not_been_written()
+    {
+        var (whole, parted) = (CascadeState.OfWords(), CascadeState.OfWords());
+        Assert.Null(whole.Selector.Learned);
+        foreach (var problem in Log(5, 30))
+        {
+            whole.Selector.Learn([problem.After(12)], a => a == problem.Gold);
+            parted.Selector.Learn([problem.After(12)], a => a == problem.Gold);
+            parted = CascadeState.Read(parted.Write());
+        }
+        Assert.Equal(whole.Write(), parted.Write());
+        Assert.NotEqual(CascadeState.OfWords().Selector.Model.Intercept, parted.Selector.Model.Intercept);
+        Assert.Contains("no matrix of 6 rows", Assert.Throws<ErgonException>(() => CascadeState.Read(Edited("1, 2"))).Message, StringComparison.Ordinal);
+        Assert.Contains("would be positive", Assert.Throws<ErgonException>(() => CascadeState.Read(Edited("-9" + string.Concat(Enumerable.Repeat(", 0", 20))))).Message, StringComparison.Ordinal);
+
+        string Edited(string precision)
+        {
+            var text = CascadeState.OfWords().Write();
+            Assert.Contains("\"learned\": null", text, StringComparison.Ordinal);
+            return text.Replace("\"learned\": null", $$"""
+                "learned": {"outcomes": 1, "precision": [{{precision}}]}
+                """, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void A_state_of_before_clean_draws_were_told_apart_still_loads_and_learns()
+    {
+        const string Old = """{"origin": "old", "selector": {"features": ["agreement", "log-probability", "evidence", "entropy"], "intercept": -6.5, "coefficients": [3, -4, 16, -0.5]}, "typicalLogProbability": -0.03, "stages": []}""";
+        var state = CascadeState.Read(Old);
+        Assert.Equal([3, -4, 16, -0.5, 0], state.Selector.Model.Coefficients);
+        var tally = new Tally(2);
+        tally.Add(new Draw("4", Evidence: 1, LogProbability: -0.1));
+        tally.Add(new Draw("5", Evidence: 0.5, LogProbability: -0.1));
+        var odds = -6.5 + (3 / 3.0) + 0.4 + (16 * 0.5) - (0.5 * Math.Log(2));
+        Assert.Equal(1 / (1 + Math.Exp(-odds)), state.Selector.Confidence(tally, "4"), 9);
+        state.Selector.Learn([tally], a => a == "5");
+        Assert.True(state.Selector.Confidence(tally, "4") < 1 / (1 + Math.Exp(-odds)));
+        Assert.True(state.Selector.Model.Coefficients[4] < 0);
+        // In another order, by name; and what was learned of fewer features is of those.
+        var other = CascadeState.Read(Old.Replace("\"agreement\", \"log-probability\"", "\"log-probability\", \"agreement\"", StringComparison.Ordinal)
+            .Replace("\"stages\"", "\"learned\": {\"outcomes\": 2, \"precision\": [1, 2, 9, 3, 1, 8, 0, 0, 0, 7, 0, 0, 0, 0, 6]}, \"stages\"", StringComparison.Ordinal));
+        Assert.Equal([-4, 3, 16, -0.5, 0], other.Selector.Model.Coefficients);
+        Assert.Equal([1, 3, 8, 2, 1, 9, 0, 0, 0, 7, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0], other.Selector.Learned!.Precision);
+    }
+
+    [Fact]
     public void Every_named_policy_is_made_and_others_are_refused()
     {
         Assert.All(StoppingPolicies.Names, name => Assert.NotNull(StoppingPolicies.Named(name)));
@@ -173,6 +220,8 @@ public sealed class CascadeTests
         Assert.True(solved.Where(s => s.Rungs.Count == 1).Average(s => s.Confidence) > solved.Where(s => s.Rungs.Count == 2).Average(s => state.Selector.Confidence(s.Rungs[0].Tally)));
         Assert.True(solved.Count(s => s.Final.Right) > solved.Count(s => s.Rungs[0].Right));
         Assert.Contains(state.Gains.Cells, c => c.Stage == Stage.Escalation);
+        // The selector learned from each problem with an answer, of either model.
+        Assert.Equal(solved.Sum(s => s.Rungs.Count(r => r.Answer is not null)), state.Selector.Learned!.Outcomes);
 
         static string Path(string name) => System.IO.Path.Combine(AppContext.BaseDirectory, "models", name + "-f16.gguf");
     }

@@ -134,7 +134,7 @@ public sealed class EvaluationTests
         Assert.All(draws, d => Assert.Equal(0, d.Tokens));
         foreach (var (draw, problem) in draws.Zip(task.Problems))
         {
-            var (prompt, texts) = MultipleChoice.Scored(problem);
+            var (prompt, texts) = MultipleChoice.Scored(problem, []);
             var scores = await LogLikelihood.ScoreAsync(model, prompt, texts);
             Assert.Equal(Enumerable.Range(0, texts.Count).MaxBy(i => scores[i].PerToken), draw.Answer![0] - 'A');
             Assert.Equal(draw.Answer == problem.Gold, draw.Right);

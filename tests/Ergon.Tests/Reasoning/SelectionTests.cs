@@ -97,6 +97,119 @@ public sealed class SelectionTests
     }
 
     [Fact]
+    public void What_chance_alone_gives_a_perfect_predictor_is_the_mean_over_all_its_outcomes()
+    {
+        double[] predictions = [0.5, 0.52, 0.58, 0.91, 0.07];
+        var mean = 0.0;
+        for (var outcomes = 0; outcomes < 32; outcomes++)
+        {
+            bool[] right = [.. predictions.Select((_, i) => (outcomes >> i & 1) == 1)];
+            mean += predictions.Zip(right, (p, r) => r ? p : 1 - p).Aggregate(1.0, (a, b) => a * b) * LogisticModel.CalibrationError(predictions, right);
+        }
+        Assert.Equal(mean, LogisticModel.ChanceError(predictions), 12);
+        // Many outcomes leave little to chance, and as much by the sum that is exact as by the normal one.
+        var (exact, normal) = (LogisticModel.ChanceError([.. Enumerable.Repeat(0.31, 4000)]), LogisticModel.ChanceError([.. Enumerable.Repeat(0.31, 5000)]));
+        Assert.Equal(exact * Math.Sqrt(4000 / 5000.0), normal, 1e-5);
+    }
+
+    // Draws of a right plan slip often, and then come to no right answer; those of a wrong plan never hold throughout. With share the answer of a plan that holds is right.
+    private static (Tally Tally, string Gold)[] Plans(int seed, int problems, double share = 1, double luck = 0.4, double worst = 1 / 3.0)
+    {
+        var random = new Random(seed);
+        return [.. Enumerable.Range(0, problems).Select(_ =>
+        {
+            var tally = new Tally(12);
+            var (skill, gold) = (random.NextDouble() * random.NextDouble(), random.NextDouble() < share ? "gold" : "another");
+            for (var i = 0; i < 12; i++)
+            {
+                var clean = random.NextDouble() < skill;
+                // A wrong step may still come to the right answer.
+                var lucky = random.NextDouble() < luck;
+                tally.Add(new Draw(clean || lucky ? "gold" : $"wrong{random.Next(4)}", Evidence: clean ? 1 : random.Next(2) == 0 ? worst : 2 / 3.0, LogProbability: -0.02 * random.NextDouble() - (clean ? 0 : 0.04 * random.NextDouble())));
+            }
+            // Whose steps never hold is right as seldom as any.
+            return (tally, tally.Draws.Any(d => d.Evidence == 1) || random.Next(10) == 0 ? gold : "another");
+        })];
+    }
+
+    private static double Error(Arde selector, (Tally Tally, string Gold)[] log)
+    {
+        var chosen = log.Select(l => (Choice: selector.Choose(l.Tally), l.Gold)).Where(c => c.Choice is not null).Select(c => (c.Choice!.Value.Probability, Right: c.Choice.Value.Answer == c.Gold)).ToArray();
+        return LogisticModel.CalibrationError([.. chosen.Select(c => c.Probability)], [.. chosen.Select(c => c.Right)]);
+    }
+
+    [Fact]
+    public void The_chosen_answers_confidence_is_calibrated_where_one_clean_draw_says_more_than_the_mean_of_many()
+    {
+        var (log, others) = (Plans(1, 400, luck: 0.1, worst: 0), Plans(2, 1000, luck: 0.1, worst: 0));
+        var selector = Arde.Fit(log.Select(l => (l.Tally, l.Gold))).Selector;
+        Assert.InRange(Error(selector, others), 0, 0.03);
+        // What was fitted before clean draws were told apart is calibrated over all answers, and not over those that it chooses.
+        double[][] rows = [.. log.SelectMany(l => Arde.Rows(l.Tally, 0)).Select(r => r[..^1])];
+        var coarse = new Arde(LogisticModel.Fit([.. Arde.Features.SkipLast(1)], rows, [.. log.SelectMany(l => l.Tally.Answers.Select(a => a == l.Gold))]), 0);
+        Assert.True(Error(coarse, others) > 0.03 && Error(coarse, others) > 2 * Error(selector, others), $"{Error(coarse, others)} against {Error(selector, others)}");
+    }
+
+    [Fact]
+    public void A_selector_that_learns_online_is_calibrated_again_where_relations_have_shifted()
+    {
+        var selector = Ergon.Reasoning.Cascades.CascadeState.OfWords().Selector;
+        var (stream, others) = (Plans(3, 600, share: 0.6), Plans(4, 2000, share: 0.6));
+        Assert.True(Error(selector, others) > 0.2, $"{Error(selector, others)}");
+        foreach (var (tally, gold) in stream)
+            selector.Learn([tally], a => a == gold);
+        Assert.InRange(Error(selector, others), 0, 0.05);
+        Assert.Equal(stream.Length, selector.Learned!.Outcomes);
+    }
+
+    [Fact]
+    public void A_selector_that_learns_what_it_knows_does_not_get_worse()
+    {
+        var selector = Arde.Fit(Plans(1, 400).Select(l => (l.Tally, l.Gold))).Selector;
+        var others = Plans(2, 2000);
+        var before = Error(selector, others);
+        foreach (var (tally, gold) in Plans(5, 400))
+        {
+            selector.Learn([tally], a => a == gold);
+            Assert.InRange(Error(selector, others[..200]), 0, 0.06);
+        }
+        Assert.InRange(Error(selector, others), 0, before + 0.01);
+    }
+
+    [Fact]
+    public void A_few_false_outcomes_do_not_throw_it_off_and_true_ones_put_it_right()
+    {
+        var selector = Arde.Fit(Plans(1, 400).Select(l => (l.Tally, l.Gold))).Selector;
+        foreach (var (tally, gold) in Plans(5, 200))
+            selector.Learn([tally], a => a == gold);
+        var clear = Plans(6, 50).Where(l => l.Tally.Draws.Count(d => d.Evidence == 1) > 3).Select(l => l.Tally).ToArray();
+        Assert.NotEmpty(clear);
+        Assert.All(clear, t => Assert.True(selector.Confidence(t) > 0.97));
+        foreach (var (tally, _) in Plans(7, 5))
+            selector.Learn([tally], _ => false);
+        Assert.All(clear, t => Assert.True(selector.Confidence(t) > 0.6, $"{selector.Confidence(t)}"));
+        foreach (var (tally, gold) in Plans(8, 100))
+            selector.Learn([tally], a => a == gold);
+        Assert.All(clear, t => Assert.True(selector.Confidence(t) > 0.9, $"{selector.Confidence(t)}"));
+    }
+
+    [Fact]
+    public void A_problem_counts_once_however_many_tallies_it_has()
+    {
+        var (once, often) = (Ergon.Reasoning.Cascades.CascadeState.OfWords().Selector, Ergon.Reasoning.Cascades.CascadeState.OfWords().Selector);
+        foreach (var (tally, gold) in Plans(3, 40, share: 0.5))
+        {
+            once.Learn([tally], a => a == gold);
+            often.Learn([tally, tally, tally], a => a == gold);
+        }
+        Assert.Equal(once.Model.Intercept, often.Model.Intercept, 6);
+        Assert.All(once.Model.Coefficients.Zip(often.Model.Coefficients), c => Assert.Equal(c.First, c.Second, 1e-5));
+        // A problem without an answer tells nothing of answers.
+        once.Learn([new Tally(1)], _ => true);
+        Assert.Equal(40, once.Learned!.Outcomes);
+    }
+
+    [Fact]
     public void Features_that_are_missing_are_named() => Assert.Multiple(
         () => Assert.Contains("0 rows", Assert.Throws<ErgonException>(() => LogisticModel.Fit(["x"], [], [])).Message, StringComparison.Ordinal),
         () => Assert.Contains("(NaN)", Assert.Throws<ErgonException>(() => LogisticModel.Fit(["x"], [[double.NaN]], [true])).Message, StringComparison.Ordinal));

@@ -4,6 +4,21 @@ namespace Ergon.Tests.Reasoning;
 
 public sealed class StoppingTests
 {
+    [Fact]
+    public void A_rule_errs_on_a_models_draws_where_it_stops_at_another_than_the_likeliest_answer()
+    {
+        static LoggedProblem Problem(string answers) => new("gold", [.. answers.Select(a => new LoggedDraw(new Draw(a.ToString()), 1))]);
+        (LoggedProblem, string?)[] problems =
+        [
+            (Problem("aaaaabbbbb"), "b"), // stops at a after four, wrongly
+            (Problem("aaaaaaaaaa"), "a"), // rightly
+            (Problem("aaaaaaaaaa"), null), // nobody knows
+            (Problem("ababababab"), "a"), // does not stop
+            (Problem("abcdefaaaa"), "b"), // is right after all draws, but that is no stop
+        ];
+        Assert.Equal(new ErrorCount(5, 3, 1, 4 + 4 + 4 + 10 + 10), ErrorControl.Count(new AdaptiveConsistency(), problems));
+    }
+
     private static Tally Of(string answers, int budget = 16)
     {
         var tally = new Tally(budget);

@@ -195,7 +195,7 @@ public sealed class TaskTests
         var task = MultipleChoice.Load("mine", folder.File("a.jsonl", """{"question": "Which?", "choices": ["oak", "an elm", "beech"], "answer": 1}"""u8.ToArray()));
         using var model = ErgonModel.Load(Path.Combine(AppContext.BaseDirectory, "models", "words-s-f16.gguf"), new ModelOptions { MaxSequences = 4, Threads = 1, ContextLength = 256 });
         var scores = await LogLikelihood.ScoreAsync(model, "Question: Which?\nAnswer:", [" oak", " an elm", " beech"]);
-        var (answer, shares) = await MultipleChoice.ChooseAsync(task.Problems[0], model);
+        var (answer, shares) = await MultipleChoice.ChooseAsync(task.Problems[0], model, []);
         var best = Enumerable.Range(0, 3).MaxBy(i => scores[i].LogProbability / scores[i].Tokens);
         Assert.Equal("ABC"[best].ToString(), answer);
         Assert.Equal((1.0, best), (Math.Round(shares.Sum(), 9), shares.ToList().IndexOf(shares.Max())));

@@ -99,8 +99,13 @@ internal sealed class Cascade(CascadeState state, double worth = Cascade.Default
         var passed = ended.Where(d => d.Draw.Verified == true).Select(d => d.Draw.Answer).ToHashSet();
         if (ended.Length == 0 || (solved.Problem.Gold is null && ended.Any(d => d.Draw is { Answer: not null, Verified: null })))
             return false;
-        Learn(state.Gains, [.. ended.Select(d => new LoggedDraw(d.Draw, d.Tokens, d.FalseAt))], answer => solved.Problem.Gold is { } gold ? answer == gold : passed.Contains(answer), solved.Tally.Budget);
+        LoggedProblem logged = new("", [.. ended.Select(d => new LoggedDraw(d.Draw, d.Tokens, d.FalseAt))]);
+        Learn(state.Gains, logged.Draws, IsRight, solved.Tally.Budget);
+        // After the gains: those are of the confidence that decided.
+        state.Selector.Learn(CascadeState.Lengths(ended.Length).Select(logged.After), IsRight);
         return true;
+
+        bool IsRight(string answer) => solved.Problem.Gold is { } gold ? answer == gold : passed.Contains(answer);
     }
 
     private double Alone(Draw draw)

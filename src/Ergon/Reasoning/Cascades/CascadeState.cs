@@ -7,8 +7,8 @@ namespace Ergon.Reasoning.Cascades;
 
 /// <summary>What a cascade has learned: how likely answers are right (ARDE), and what its stages gain.</summary>
 /// <param name="Origin">On what the selector was fitted, for people.</param>
-/// <param name="Selector">Ranks the answers.</param>
-/// <param name="Gains">Of the stages; learned further as outcomes become known.</param>
+/// <param name="Selector">Ranks the answers; learned further as outcomes become known.</param>
+/// <param name="Gains">Of the stages; likewise.</param>
 internal sealed record CascadeState(string Origin, Arde Selector, StageGains Gains)
 {
     private const int Iterations = 3;
@@ -39,9 +39,10 @@ internal sealed record CascadeState(string Origin, Arde Selector, StageGains Gai
             state = state with { Gains = next };
         }
         return state;
-
-        static IEnumerable<int> Lengths(int draws) => Enumerable.Range(0, 20).Select(i => 1 << i).TakeWhile(n => n < draws).Append(draws);
     }
+
+    /// <summary>After how many of so many draws a selector learns from a problem: 1, 2, 4, ... and all.</summary>
+    internal static IEnumerable<int> Lengths(int draws) => Enumerable.Range(0, 20).Select(i => 1 << i).TakeWhile(n => n < draws).Append(draws);
 
     /// <summary>Reads a file that <see cref="Write"/> wrote.</summary>
     /// <exception cref="ErgonException">It cannot be read, or is none.</exception>
@@ -73,7 +74,7 @@ internal sealed record CascadeState(string Origin, Arde Selector, StageGains Gai
         }
     }
 
-    internal string Write() => JsonSerializer.Serialize(new CascadeFile(Origin, Selector.Model, Selector.TypicalLogProbability, Gains.Cells), CascadeJson.Default.CascadeFile);
+    internal string Write() => JsonSerializer.Serialize(new CascadeFile(Origin, Selector.Model, Selector.TypicalLogProbability, Gains.Cells, Selector.Learned), CascadeJson.Default.CascadeFile);
 
     internal static CascadeState Read(string json)
     {
@@ -81,7 +82,7 @@ internal sealed record CascadeState(string Origin, Arde Selector, StageGains Gai
         {
             if (JsonSerializer.Deserialize(json, CascadeJson.Default.CascadeFile) is { Selector: not null, Stages: { } cells } file
                 && cells.All(c => c is { Count: >= 0 } && double.IsFinite(c.Gain) && double.IsFinite(c.Cost) && Enum.IsDefined(c.Stage)))
-                return new CascadeState(file.Origin ?? "unknown", new Arde(file.Selector, file.TypicalLogProbability), new StageGains(cells));
+                return new CascadeState(file.Origin ?? "unknown", new Arde(file.Selector, file.TypicalLogProbability, file.Learned), new StageGains(cells));
         }
         catch (JsonException e)
         {
@@ -91,8 +92,8 @@ internal sealed record CascadeState(string Origin, Arde Selector, StageGains Gai
     }
 }
 
-/// <summary>The state as a file.</summary>
-internal sealed record CascadeFile(string? Origin, LogisticModel Selector, double TypicalLogProbability, IReadOnlyList<StageCell> Stages);
+/// <summary>The state as a file; <paramref name="Learned"/> is what the selector learned since it was fitted, which older files lack.</summary>
+internal sealed record CascadeFile(string? Origin, LogisticModel Selector, double TypicalLogProbability, IReadOnlyList<StageCell> Stages, LearnedOutcomes? Learned = null);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true, UseStringEnumConverter = true)]
 [JsonSerializable(typeof(CascadeFile))]

@@ -191,7 +191,7 @@ internal sealed class Evaluation(
         var problem = task.Problems[item];
         var began = Stopwatch.GetTimestamp();
         var close = meter?.Invoke(null);
-        var (answer, shares) = await MultipleChoice.ChooseAsync(problem, model, cancellation).ConfigureAwait(false);
+        var (answer, shares) = await MultipleChoice.ChooseAsync(problem, model, task.Examples, cancellation).ConfigureAwait(false);
         var draw = Judged(item, 0, problem.Options[answer[0] - 'A'], answer, null) with { Share = shares[answer[0] - 'A'], PromptTokens = longest.Length, Seconds = Stopwatch.GetElapsedTime(began).TotalSeconds };
         return (draw, close?.Invoke(0), null);
     }
@@ -210,12 +210,15 @@ internal sealed class Evaluation(
 
     private int[] Prompt(Problem problem) => model.ChatTemplate is null
         ? model.Tokenizer.Tokenize(task.PlainPrompt(problem), addSpecial: true, parseSpecial: false)
-        : model.Tokenize(new ChatTemplateInput { Messages = [new ChatTemplateMessage("user", problem.Prompt)] });
+        : model.Tokenize(new ChatTemplateInput
+        {
+            Messages = [.. task.Examples.SelectMany(e => new[] { new ChatTemplateMessage("user", e.Prompt), new ChatTemplateMessage("assistant", FewShot.Answer(e)) }), new ChatTemplateMessage("user", problem.Prompt)],
+        });
 
     // The longest of what is scored: the others share its beginning.
     private int[] Scored(Problem problem)
     {
-        var (prompt, texts) = MultipleChoice.Scored(problem);
+        var (prompt, texts) = MultipleChoice.Scored(problem, task.Examples);
         return texts.Select(t => model.Tokenizer.Tokenize(prompt + t, addSpecial: true, parseSpecial: false)).MaxBy(t => t.Length)!;
     }
 }

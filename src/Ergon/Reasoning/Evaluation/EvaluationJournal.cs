@@ -140,7 +140,8 @@ internal sealed class EvaluationJournal : IDisposable
                 throw NoJournal(path);
             foreach (var property in mine.RootElement.EnumerateObject())
             {
-                var there = theirs.RootElement.TryGetProperty(property.Name, out var value) ? value.GetRawText() : "absent";
+                // A journal of before there was such a setting is one without it.
+                var there = theirs.RootElement.TryGetProperty(property.Name, out var value) ? value.GetRawText() : "null";
                 if (there != property.Value.GetRawText())
                     throw new ErgonException($"{path} was begun with {property.Name.Replace('_', ' ')} {there}, but this evaluation has {property.Value.GetRawText()}; use the same settings to go on, or another --out.");
             }

@@ -24,6 +24,12 @@ internal sealed record EvaluationSettings
     /// <summary>Problems, from the first.</summary>
     public required int Items { get; init; }
 
+    /// <summary>Worked examples before each problem, which are not among the problems; <see langword="null"/> for none.</summary>
+    public int? Shots { get; init; }
+
+    /// <summary>SHA-256 of the file that these are from; <see langword="null"/> where they are from <see cref="Data"/>, generated or none.</summary>
+    public string? ShotsData { get; init; }
+
     /// <summary>S: draws of a problem at most.</summary>
     public required int Samples { get; init; }
 

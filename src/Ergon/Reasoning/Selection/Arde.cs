@@ -8,20 +8,28 @@ namespace Ergon.Reasoning.Selection;
 /// likely the model found it, and what checks of its steps say; the likeliest wins, the one seen first of equals. A true verifier's word is final:
 /// 1 for what it passed, 0 for what it failed. Ergon's own definition.
 /// </summary>
-/// <param name="model">Fitted on logged outcomes, with <see cref="Features"/>.</param>
+/// <param name="model">Fitted on logged outcomes, with <see cref="Features"/>; those that it lacks, because it was fitted before there were any, count for nothing.</param>
 /// <param name="typicalLogProbability">Taken where a draw has none.</param>
+/// <param name="learned">What it has learned of the model's features since, online; <see langword="null"/> for nothing.</param>
 /// <exception cref="ErgonException">The model has other features, or its coefficients are no finite numbers.</exception>
-internal sealed class Arde(LogisticModel model, double typicalLogProbability)
+internal sealed class Arde(LogisticModel model, double typicalLogProbability, LearnedOutcomes? learned = null)
 {
+    // How far each feature goes from its mean among the answers of the demonstration models, to one figure: so far an outcome's doubt may shift its part.
+    private static readonly double[] s_scales = [0.25, 0.05, 0.4, 0.7, 0.5];
+    private readonly OnlineLogistic _online = new(Complete(model, typicalLogProbability), s_scales, Complete(learned, model.Features));
+
     /// <summary>
     /// Of an answer: its votes over one more than all draws; the highest mean log-probability a token among its draws; the mean share of steps that
-    /// hold less 1/2, 0 without steps; the Shannon entropy over the tally's answers.
+    /// hold less 1/2, 0 without steps; the Shannon entropy over the tally's answers; 1 where the steps of one of its draws all hold, otherwise 0 (one clean
+    /// draw says more than the mean of many).
     /// </summary>
-    public static IReadOnlyList<string> Features { get; } = ["agreement", "log-probability", "evidence", "entropy"];
+    public static IReadOnlyList<string> Features { get; } = ["agreement", "log-probability", "evidence", "entropy", "clean"];
 
-    public LogisticModel Model { get; } = model.Features is not null && model.Coefficients is not null && model.Features.SequenceEqual(Features)
-        && model.Coefficients.Count == Features.Count && double.IsFinite(model.Intercept + typicalLogProbability) && model.Coefficients.All(double.IsFinite)
-        ? model : throw new ErgonException($"The selector's features are not {string.Join(", ", Features)}; fit it again.");
+    /// <summary>As it is now.</summary>
+    public LogisticModel Model => _online.Model;
+
+    /// <summary>What it has learned since it was fitted; <see langword="null"/> for nothing.</summary>
+    public LearnedOutcomes? Learned => _online.Learned;
 
     public double TypicalLogProbability => typicalLogProbability;
 
@@ -38,7 +46,8 @@ internal sealed class Arde(LogisticModel model, double typicalLogProbability)
             {
                 Draw[] draws = [.. tally.Draws.Where(d => d.Answer == answer)];
                 return (double[])
-                    [tally.Votes[i] / (tally.Draws.Count + 1.0), draws.Max(d => d.LogProbability) ?? typicalLogProbability, draws.Average(d => d.Evidence) is { } e ? e - 0.5 : 0, entropy];
+                    [tally.Votes[i] / (tally.Draws.Count + 1.0), draws.Max(d => d.LogProbability) ?? typicalLogProbability, draws.Average(d => d.Evidence) is { } e ? e - 0.5 : 0, entropy,
+                    draws.Any(d => d.Evidence == 1) ? 1 : 0];
             }),
         ];
     }
@@ -77,6 +86,36 @@ internal sealed class Arde(LogisticModel model, double typicalLogProbability)
             return Choose(tally)?.Probability ?? 0;
         var index = tally.Answers.ToList().IndexOf(answer);
         return index < 0 ? 0 : Verdict(tally, answer) ?? Model.Probability(Rows(tally, typicalLogProbability)[index]);
+    }
+
+    /// <summary>Learns from one problem whose right answer has become known; it counts once, however many tallies and answers it has. Deterministic in the order of problems.</summary>
+    /// <param name="tallies">Of its draws, of the first of them as of all, as confidence is asked for after any number.</param>
+    /// <param name="isRight">Whether an answer is right.</param>
+    public void Learn(IEnumerable<Tally> tallies, Func<string, bool> isRight)
+    {
+        Tally[] answered = [.. tallies.Where(t => t.Leader >= 0)];
+        _online.Learn([.. answered.SelectMany(t => t.Answers.Zip(Rows(t, typicalLogProbability), (a, row) => (row, isRight(a), 1.0 / answered.Length)))]);
+    }
+
+    // By name: a file may be of a version that had fewer features.
+    private static LogisticModel Complete(LogisticModel model, double typicalLogProbability) =>
+        model is { Features: { } features, Coefficients: { } coefficients } && features.Count > 0 && features.Count == coefficients.Count && features.All(Features.Contains) && features.Distinct().Count() == features.Count
+        && double.IsFinite(model.Intercept + typicalLogProbability) && coefficients.All(double.IsFinite)
+        ? model with { Features = Features, Coefficients = [.. Features.Select(f => features.ToList().IndexOf(f) is >= 0 and var i ? coefficients[i] : 0)] }
+        : throw new ErgonException($"The selector's features are not {string.Join(", ", Features)}; fit it again.");
+
+    // Of a feature that was not there nothing is known.
+    private static LearnedOutcomes? Complete(LearnedOutcomes? learned, IReadOnlyList<string> features)
+    {
+        if (learned?.Precision is null || features.SequenceEqual(Features) || learned.Precision.Count != (features.Count + 1) * (features.Count + 2) / 2)
+            return learned;
+        int[] at = [0, .. Features.Select(f => features.ToList().IndexOf(f) + 1)];
+        // 0 stands for the intercept, and after it for a feature that is missing.
+        return learned with
+        {
+            Precision = [.. Enumerable.Range(0, at.Length).SelectMany(i => Enumerable.Range(0, i + 1).Select(j =>
+                (i > 0 && at[i] == 0) || (j > 0 && at[j] == 0) ? 0 : (Math.Max(at[i], at[j]), Math.Min(at[i], at[j])) is var (r, c) ? learned.Precision[(r * (r + 1) / 2) + c] : 0))],
+        };
     }
 
     // A text of an answer may pass where another fails: one that passed settles it.

@@ -24,7 +24,7 @@ internal sealed record LogisticModel(IReadOnlyList<string> Features, double Inte
         double[] scale = [.. features.Select((_, i) => Math.Sqrt(rows.Average(r => (r[i] - mean[i]) * (r[i] - mean[i])))).Select(s => s > 1e-12 ? s : 1)];
         double[][] z = [.. rows.Select(r => (double[])[1, .. r.Select((x, i) => (x - mean[i]) / scale[i])])];
         var w = new double[n];
-        var loss = Loss(w);
+        var loss = Total(w);
         for (var iteration = 0; iteration < 100; iteration++)
         {
             var hessian = new double[n, n];
@@ -51,7 +51,7 @@ internal sealed record LogisticModel(IReadOnlyList<string> Features, double Inte
             double[] next;
             double nextLoss;
             // A full step may overshoot where outcomes are nearly separated.
-            while ((nextLoss = Loss(next = [.. w.Zip(step, (a, b) => a + (length * b))])) > loss + 1e-12 && length > 1e-6)
+            while ((nextLoss = Total(next = [.. w.Zip(step, (a, b) => a + (length * b))])) > loss + 1e-12 && length > 1e-6)
                 length /= 2;
             var change = loss - nextLoss;
             (w, loss) = (next, nextLoss);
@@ -61,15 +61,11 @@ internal sealed record LogisticModel(IReadOnlyList<string> Features, double Inte
         double[] coefficients = [.. w.Skip(1).Zip(scale, (a, s) => a / s)];
         return new LogisticModel(features, w[0] - coefficients.Zip(mean, (a, m) => a * m).Sum(), coefficients);
 
-        double Loss(double[] weights)
+        double Total(double[] weights)
         {
             var sum = 0.5 * ((1e-6 * weights[0] * weights[0]) + (ridge * weights.Skip(1).Sum(x => x * x)));
             for (var row = 0; row < z.Length; row++)
-            {
-                var t = Dot(weights, z[row]) * (right[row] ? -1 : 1);
-                // ln(1 + e^t) without overflow.
-                sum += Math.Max(t, 0) + Math.Log(1 + Math.Exp(-Math.Abs(t)));
-            }
+                sum += Loss(Dot(weights, z[row]), right[row]);
             return sum;
         }
     }
@@ -105,9 +101,36 @@ internal sealed record LogisticModel(IReadOnlyList<string> Features, double Inte
         return sums.Zip(hits, (s, h) => Math.Abs(s - h)).Sum() / predictions.Count;
     }
 
-    private static double Sigmoid(double x) => x >= 0 ? 1 / (1 + Math.Exp(-x)) : Math.Exp(x) / (1 + Math.Exp(x));
+    /// <summary>What <see cref="CalibrationError"/> is expected to be of predictions that are perfectly calibrated: few outcomes in a bin are never its mean exactly. Reported beside an error, never taken off it.</summary>
+    /// <param name="predictions">0 to 1.</param>
+    /// <param name="bins">Default 10.</param>
+    public static double ChanceError(IReadOnlyList<double> predictions, int bins = 10) =>
+        predictions.GroupBy(p => Math.Clamp((int)(p * bins), 0, bins - 1)).Sum(bin => Distance([.. bin])) / predictions.Count;
 
-    private static double Dot(double[] a, double[] b)
+    // The expected distance of the number of hits from its mean.
+    private static double Distance(double[] chances)
+    {
+        const int Exact = 4096; // beyond, the sum is as good as normal
+        var mean = chances.Sum();
+        if (chances.Length > Exact)
+            return Math.Sqrt(2 / Math.PI * chances.Sum(p => p * (1 - p)));
+        var hits = new double[chances.Length + 1];
+        hits[0] = 1;
+        for (var i = 0; i < chances.Length; i++)
+        {
+            for (var k = i + 1; k > 0; k--)
+                hits[k] = (hits[k] * (1 - chances[i])) + (hits[k - 1] * chances[i]);
+            hits[0] *= 1 - chances[i];
+        }
+        return hits.Select((h, k) => h * Math.Abs(k - mean)).Sum();
+    }
+
+    /// <summary>-ln of the probability of an outcome at some log-odds, without overflow.</summary>
+    internal static double Loss(double odds, bool right) => Math.Max(right ? -odds : odds, 0) + Math.Log(1 + Math.Exp(-Math.Abs(odds)));
+
+    internal static double Sigmoid(double x) => x >= 0 ? 1 / (1 + Math.Exp(-x)) : Math.Exp(x) / (1 + Math.Exp(x));
+
+    internal static double Dot(double[] a, double[] b)
     {
         var sum = 0.0;
         for (var i = 0; i < a.Length; i++)

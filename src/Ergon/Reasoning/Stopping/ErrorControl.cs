@@ -12,7 +12,7 @@ internal readonly record struct ErrorCount(int Tasks, int Stopped, int Wrong, lo
     public double MeanDraws => Draws / (double)Tasks;
 }
 
-/// <summary>Categorical tasks with known likeliest answers, to see what rules get wrong. Pure; seeded.</summary>
+/// <summary>Tasks with known likeliest answers, to see what rules get wrong. Pure; seeded.</summary>
 internal static class ErrorControl
 {
     /// <summary>How answers are spread.</summary>
@@ -78,6 +78,27 @@ internal static class ErrorControl
                 counts[i] = counts[i] with { Draws = counts[i].Draws + tally.Draws.Count };
         }
         return [.. counts.Select(c => c with { Tasks = tasks })];
+    }
+
+    /// <summary>Counts the errors of a rule on a model's draws.</summary>
+    /// <param name="rule">Looked at after every draw but the last.</param>
+    /// <param name="problems">Each with its draws, and its likeliest answer as far more draws have shown it; <see langword="null"/> where they have not, so that nothing the rule says is wrong.</param>
+    public static ErrorCount Count(IStoppingPolicy rule, IEnumerable<(LoggedProblem Problem, string? Likeliest)> problems)
+    {
+        var count = new ErrorCount(0, 0, 0, 0);
+        foreach (var (problem, likeliest) in problems)
+        {
+            var tally = new Tally(problem.Draws.Count);
+            var stopped = false;
+            while (!stopped && tally.Left > 0)
+            {
+                tally.Add(problem.Draws[tally.Draws.Count].Draw);
+                stopped = tally.Left > 0 && rule.Stop(tally) is not null;
+            }
+            var wrong = stopped && likeliest is not null && rule.Choose(tally) != likeliest;
+            count = new ErrorCount(count.Tasks + 1, count.Stopped + (stopped ? 1 : 0), count.Wrong + (wrong ? 1 : 0), count.Draws + tally.Draws.Count);
+        }
+        return count;
     }
 
     private static int One(double[] p, Random random)

@@ -5,7 +5,8 @@ namespace Ergon.Reasoning.Tasks;
 /// <param name="Prompt">What a user would send.</param>
 /// <param name="Gold">The right answer in canonical form; <see langword="null"/> where only a verifier knows.</param>
 /// <param name="Options">The answers to choose from, in order; empty for an open answer.</param>
-internal sealed record Problem(string Id, string Prompt, string? Gold = null, IReadOnlyList<string>? Options = null)
+/// <param name="Worked">A right answer as a text that works it out, for who is shown the problem as an example; <see langword="null"/> where <paramref name="Gold"/> is all there is.</param>
+internal sealed record Problem(string Id, string Prompt, string? Gold = null, IReadOnlyList<string>? Options = null, string? Worked = null)
 {
     /// <inheritdoc cref="Options"/>
     public IReadOnlyList<string> Options { get; init; } = Options ?? [];
@@ -18,6 +19,9 @@ internal interface IReasoningTask
     string Name { get; }
 
     IReadOnlyList<Problem> Problems { get; }
+
+    /// <summary>Problems that are shown with their right answers before each; none by default.</summary>
+    IReadOnlyList<Problem> Examples => [];
 
     /// <summary>The prompt for a model without chat template, which continues a text.</summary>
     string PlainPrompt(Problem problem) => $"Question: {problem.Prompt}\nAnswer:";

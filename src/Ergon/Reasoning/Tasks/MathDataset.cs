@@ -1,10 +1,11 @@
 using System.Globalization;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace Ergon.Reasoning.Tasks;
 
 /// <summary>Grade-school mathematics from a file: GSM8K's lines, and the JSON of MultiArith, SVAMP and their kin.</summary>
-internal sealed class MathDataset : NumericTask
+internal sealed partial class MathDataset : NumericTask
 {
     private MathDataset(string name, (IReadOnlyList<Problem> Problems, IReadOnlyList<MalformedLine> Malformed) read) : base(name, read.Problems) => Malformed = read.Malformed;
 
@@ -17,14 +18,17 @@ internal sealed class MathDataset : NumericTask
     /// <param name="onMalformed">What to do with a line that has no question, or no number as its answer.</param>
     /// <exception cref="ErgonException">The file is missing or, by <paramref name="onMalformed"/>, malformed.</exception>
     public static MathDataset Load(string name, string path, OnMalformed onMalformed = OnMalformed.Fail) => new(name, JsonLines.Read(path, (line, number) =>
-        new Problem($"{name}/{number}", Question(line), Answer(line)), onMalformed));
+    {
+        var (gold, worked) = Answer(line);
+        return new Problem($"{name}/{number}", Question(line), gold, Worked: worked);
+    }, onMalformed));
 
     // SVAMP tells its story in Body and asks in Question.
     private static string Question(JsonElement line) => line.TryGetProperty("Body", out _)
         ? $"{JsonLines.Text(line, "Body").Trim()} {JsonLines.Text(line, "Question").Trim()}"
         : JsonLines.Text(line, "question", "Question", "sQuestion", "problem").Trim();
 
-    private static string Answer(JsonElement line)
+    private static (string Gold, string Worked) Answer(JsonElement line)
     {
         foreach (var name in new[] { "answer", "Answer", "final_ans", "lSolutions" })
         {
@@ -39,9 +43,14 @@ internal sealed class MathDataset : NumericTask
                 JsonValueKind.Number when value.TryGetDecimal(out var number) => number.ToString(CultureInfo.InvariantCulture),
                 _ => throw new FormatException($"'{name}' is a JSON {value.ValueKind}, not a number or a text"),
             };
-            return (text.Contains("####", StringComparison.Ordinal) ? NumericAnswers.Extract(text) : NumericAnswers.Canonical(text))
-                ?? throw new FormatException($"'{name}' has no number as its answer");
+            var isWorked = text.Contains("####", StringComparison.Ordinal);
+            var gold = (isWorked ? NumericAnswers.Extract(text) : NumericAnswers.Canonical(text)) ?? throw new FormatException($"'{name}' has no number as its answer");
+            return (gold, isWorked ? Calculation().Replace(text, "").Trim() : $"The answer is {gold}.");
         }
         throw new FormatException("it has no 'answer', 'Answer', 'final_ans' or 'lSolutions'");
     }
+
+    // GSM8K's notes for a calculator, <<48/2=24>>, which stand before the result that the text has anyway.
+    [GeneratedRegex("<<[^<>]*>>", RegexOptions.CultureInvariant)]
+    private static partial Regex Calculation();
 }

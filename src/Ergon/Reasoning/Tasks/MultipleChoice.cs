@@ -79,9 +79,13 @@ internal sealed partial class MultipleChoice : IReasoningTask
     /// <summary>Chooses without drawing: the option that the model finds likeliest after the question, by the mean log-likelihood of its tokens.</summary>
     /// <returns>Its letter, and each option's share: the softmax of those means. Shares are no calibrated probabilities.</returns>
     /// <exception cref="ErgonException">As for <see cref="LogLikelihood.ScoreAsync"/>.</exception>
-    public static async Task<(string Answer, IReadOnlyList<double> Shares)> ChooseAsync(Problem problem, ErgonModel model, CancellationToken cancellation = default)
+    /// <param name="problem">With options.</param>
+    /// <param name="model">Scores them.</param>
+    /// <param name="examples">Questions with the texts of their right options before it.</param>
+    /// <param name="cancellation">Stops between two passes.</param>
+    public static async Task<(string Answer, IReadOnlyList<double> Shares)> ChooseAsync(Problem problem, ErgonModel model, IReadOnlyList<Problem> examples, CancellationToken cancellation = default)
     {
-        var (prompt, texts) = Scored(problem);
+        var (prompt, texts) = Scored(problem, examples);
         var scores = await LogLikelihood.ScoreAsync(model, prompt, texts, cancellation).ConfigureAwait(false);
         var best = scores.Max(s => s.PerToken);
         double[] weights = [.. scores.Select(s => Math.Exp(s.PerToken - best))];
@@ -89,8 +93,10 @@ internal sealed partial class MultipleChoice : IReasoningTask
     }
 
     /// <summary>The prompt and the texts after it that <see cref="ChooseAsync"/> compares.</summary>
-    public static (string Prompt, IReadOnlyList<string> Texts) Scored(Problem problem) =>
-        ($"Question: {problem.Prompt[..problem.Prompt.IndexOf('\n', StringComparison.Ordinal)]}\nAnswer:", [.. problem.Options.Select(o => $" {o}")]);
+    public static (string Prompt, IReadOnlyList<string> Texts) Scored(Problem problem, IReadOnlyList<Problem> examples) =>
+        (string.Concat(examples.Select(e => $"{Asking(e)} {e.Options[e.Gold![0] - 'A']}\n\n")) + Asking(problem), [.. problem.Options.Select(o => $" {o}")]);
+
+    private static string Asking(Problem problem) => $"Question: {problem.Prompt[..problem.Prompt.IndexOf('\n', StringComparison.Ordinal)]}\nAnswer:";
 
     private static string Letter(int index) => ((char)('A' + index)).ToString();
 

@@ -3,7 +3,7 @@ using System.Text.RegularExpressions;
 namespace Ergon.Reasoning.Tasks;
 
 /// <summary>
-/// Problems of one's own: lines of <c>{"prompt", "id"?, "answer"?, "pattern"?}</c>. The answer in a text is what its pattern's group
+/// Problems of one's own: lines of <c>{"prompt", "id"?, "answer"?, "pattern"?, "worked"?}</c>, the last the text that an example of it shows as its answer. The answer in a text is what its pattern's group
 /// <c>answer</c> catches last (its whole match without that group), trimmed; without a pattern there or for all, the text's last line that is not empty.
 /// </summary>
 internal sealed class OwnTask : IReasoningTask
@@ -41,7 +41,7 @@ internal sealed class OwnTask : IReasoningTask
             if (answer is null && verifier is null)
                 throw new FormatException("it has no 'answer', and there is no verifier");
             var id = line.TryGetProperty("id", out _) ? JsonLines.Text(line, "id") : $"own/{number}";
-            return (new Problem(id, JsonLines.Text(line, "prompt"), answer), line.TryGetProperty("pattern", out _) ? Pattern(JsonLines.Text(line, "pattern")) : null);
+            return (new Problem(id, JsonLines.Text(line, "prompt"), answer, Worked: line.TryGetProperty("worked", out _) ? JsonLines.Text(line, "worked") : null), line.TryGetProperty("pattern", out _) ? Pattern(JsonLines.Text(line, "pattern")) : null);
         }, onMalformed);
         return read.GroupBy(r => r.Item1.Id).FirstOrDefault(g => g.Count() > 1) is { } twice
             ? throw new ErgonException($"{path}: {twice.Count()} problems have the id '{twice.Key}'; give each its own.")

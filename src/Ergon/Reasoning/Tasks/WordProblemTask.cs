@@ -22,6 +22,10 @@ internal abstract class NumericTask(string name, IReadOnlyList<Problem> problems
 internal sealed class WordProblemTask(int items, ulong seed = WordProblems.EvaluationSeed) : NumericTask("words",
     [.. WordProblems.HeldOut(seed).Take(items).Select((p, i) => new Problem($"words/{seed}/{i}", p.Question, p.Answer.ToString(CultureInfo.InvariantCulture)))])
 {
+    /// <summary>Problems that training may have seen, so that none of them is ever asked, with their worked answers.</summary>
+    public static IReadOnlyList<Problem> ToShow(int count, ulong seed) =>
+        [.. WordProblems.ForTraining(seed).Take(count).Select((p, i) => new Problem($"words/{seed}/training/{i}", p.Question, p.Answer.ToString(CultureInfo.InvariantCulture), Worked: p.WorkedAnswer))];
+
     // Trained to write the mark: a text without it has not come to its answer.
     public override string? Extract(Problem problem, string text) => text.Contains("####", StringComparison.Ordinal) ? base.Extract(problem, text) : null;
 }
