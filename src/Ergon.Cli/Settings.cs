@@ -29,6 +29,9 @@ internal static class Settings
     public static Option<string?> Text(string name, string placeholder, string description) =>
         new(name) { Description = description, HelpName = placeholder };
 
+    /// <summary>Word problems whose steps nobody checks.</summary>
+    public static Option<bool> Unchecked() => new("--unchecked") { Description = "Leave worked steps unchecked, as they are in most tasks" };
+
     /// <summary>The results as one JSON object.</summary>
     public static Option<bool> Json() => new("--json") { Description = "Print the result as one JSON object" };
 

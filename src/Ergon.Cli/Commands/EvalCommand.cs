@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using Ergon.Cli.Evaluation;
-using Ergon.Energy;
 using Ergon.Inference;
 using Ergon.Models.Store;
 using Ergon.Reasoning;
@@ -99,7 +98,7 @@ internal static class EvalCommand
         };
         using var journal = Journal(o, parsed, terminal, settings);
         var isJson = parsed.GetValue(o.Json);
-        var evaluation = new Reasoning.Evaluation.Evaluation(loaded, task, settings, live?.Policy, journal, monitor is null ? null : scores ? _ => OfAll(monitor) : monitor.Open);
+        var evaluation = new Reasoning.Evaluation.Evaluation(loaded, task, settings, live?.Policy, journal, monitor is null ? null : scores ? Scoring(monitor) : monitor.Open);
         try
         {
             await evaluation.RunAsync(new EvalProgress(terminal, items, isJson), cancellation);
@@ -148,7 +147,7 @@ internal static class EvalCommand
         PerplexityResult measured;
         try
         {
-            measured = await PerplexityEvaluation.RunAsync(loaded, tokens, chunks, journal, monitor is null ? null : _ => OfAll(monitor),
+            measured = await PerplexityEvaluation.RunAsync(loaded, tokens, chunks, journal, monitor is null ? null : Scoring(monitor),
                 new Immediate<(PerplexityResult SoFar, int Chunks)>(p => PerplexityCommand.Report(terminal, p, isJson)), cancellation);
         }
         catch (OperationCanceledException) when (cancellation.IsCancellationRequested && parsed.GetValue(o.Out) is not null)
@@ -202,11 +201,7 @@ internal static class EvalCommand
     }
 
     // Scoring has sequences of its own, so that its passes are all that the model does.
-    private static Func<int, Task<Receipt>> OfAll(EnergyMonitor monitor)
-    {
-        var request = monitor.Begin();
-        return tokens => monitor.EndAsync(request, tokens);
-    }
+    private static Metering Scoring(EnergyMonitor monitor) => _ => monitor.OpenAll();
 
     private static VerifierCommand? Verifier(EvalOptions o, ParseResult parsed, TaskName name)
     {

@@ -7,6 +7,7 @@ using Ergon.Reasoning.Scaling;
 using Ergon.Reasoning.Selection;
 using Ergon.Reasoning.Stopping;
 using Ergon.Reasoning.Tasks;
+using Ergon.Reasoning.Verifiers;
 
 namespace Ergon.Cli.Commands;
 
@@ -24,20 +25,23 @@ internal static class PoliciesCommand
         var seed = Settings.Whole("--seed", "-s", "Seed of problems and draws [default: 99]", 0);
         var save = Settings.Text("--save", "FILE", "Fit the cascade's state on these draws and write it");
         var state = Settings.Text("--state", "FILE", "The cascade's state [default: what comes with Ergon]");
+        var verifier = Settings.Text("--verifier-model", "MODEL", "Score the draws by this model's likelihood too");
+        var uncheck = Settings.Unchecked();
         var engine = new EngineSettings();
         var verb = new Verb("policies", "Compare stopping policies on the same draws of generated problems",
             "ergon dev policies words-m --items 500 --samples 16", "ergon dev policies words-m --seed 7 --save words.json")
-        { model, items, samples, seed, save, state };
+        { model, items, samples, seed, save, state, verifier, uncheck };
         engine.AddTo(verb);
         return verb.Does(async (parsed, cancellation) =>
         {
             var count = parsed.GetValue(items) ?? 500;
             using var loaded = engine.Load(parsed, terminal, parsed.GetValue(model), Math.Min(Rows, count), Context, cancellation);
             var drawSeed = (ulong?)parsed.GetValue(seed) ?? WordProblems.EvaluationSeed;
-            var log = await DrawAsync(terminal, loaded, count, parsed.GetValue(samples) ?? 16, drawSeed, cancellation);
+            using var scorer = parsed.GetValue(verifier) is { } other ? VerifierSettings.Load(parsed, terminal, engine, other, VerifyBy.Likelihood, null, Context, cancellation) : null;
+            var log = await DrawAsync(terminal, loaded, new WordProblemTask(count, drawSeed, !parsed.GetValue(uncheck)), parsed.GetValue(samples) ?? 16, drawSeed, scorer, cancellation);
             if (parsed.GetValue(save) is { } file)
             {
-                CascadeState.Fit(FormattableString.Invariant($"{count} word problems of seed {drawSeed}, {parsed.GetValue(samples) ?? 16} draws of {Path.GetFileNameWithoutExtension(loaded.Description.File.Path)} each"), log).Save(file);
+                CascadeState.Fit(FormattableString.Invariant($"{count} {(parsed.GetValue(uncheck) ? "unchecked " : "")}word problems of seed {drawSeed}, {parsed.GetValue(samples) ?? 16} draws of {Path.GetFileNameWithoutExtension(loaded.Description.File.Path)} each{(scorer is null ? "" : $", scored by {scorer.Name}")}"), log, scorer?.Name).Save(file);
                 return Exit.Ok;
             }
             Compare(terminal.Out, loaded, log, parsed.GetValue(samples) ?? 16, parsed.GetValue(state) is { } path ? CascadeState.Load(path) : CascadeState.OfWords());
@@ -45,13 +49,21 @@ internal static class PoliciesCommand
         });
     }
 
-    private static async Task<List<LoggedProblem>> DrawAsync(Terminal terminal, ErgonModel model, int items, int samples, ulong seed, CancellationToken cancellation)
+    private static async Task<List<LoggedProblem>> DrawAsync(Terminal terminal, ErgonModel model, WordProblemTask task, int samples, ulong seed, LocalVerifier? verifier, CancellationToken cancellation)
     {
         var began = Stopwatch.GetTimestamp();
         List<LoggedProblem> log = [];
-        await foreach (var solved in new Solver(model, new WordProblemTask(items, seed), new FixedBudget(), new SolverOptions { Samples = samples, Seed = seed }).RunAsync(cancellation))
+        var items = task.Problems.Count;
+        await foreach (var solved in new Solver(model, task, new FixedBudget(), new SolverOptions { Samples = samples, Seed = seed }).RunAsync(cancellation))
         {
-            log.Add(new LoggedProblem(solved.Problem.Gold!, [.. solved.Draws.Select(d => new LoggedDraw(d.Draw, d.Tokens, d.FalseAt))]));
+            List<LoggedDraw> draws = [];
+            foreach (var d in solved.Draws)
+            {
+                // As a cascade asks: what has an answer and no false step.
+                var score = verifier is null || d.Draw.Answer is null || d.Draw.Evidence < 1 ? null : (await verifier.ScoreAsync(solved.Problem, d.Text, cancellation)).Score;
+                draws.Add(new LoggedDraw(d.Draw with { Score = score }, d.Tokens, d.FalseAt));
+            }
+            log.Add(new LoggedProblem(solved.Problem.Gold!, draws));
             terminal.Status($"{log.Count} of {Amount.Count(items, "problem")}", log.Count == items);
         }
         var tokens = log.Sum(p => p.Draws.Sum(d => (long)d.Tokens));
@@ -70,18 +82,34 @@ internal static class PoliciesCommand
         List<string[]> rows = [["policy", "accuracy", "95 % interval", "as the full vote", "draws", "tokens"]];
         foreach (var policy in policies)
             rows.Add(Row(policy.Name, ReplayResult.Of(log, policy), tokens));
-        LoggedProblem[] abandoned = [.. log.Select(p => p.Abandoned)];
+        var isScored = log.Any(p => p.Draws.Any(d => d.Draw.Score is not null));
+        LoggedProblem[] scored = [.. log.Select(p => p.Abandoned)], abandoned = [.. scored.Select(p => p.Unscored)];
         // Their own full vote is another, without the draws that were abandoned.
         foreach (var policy in new IStoppingPolicy[] { new FirstVerified(acceptEvidence: true), CleanOrGiveUp(0.1), new Cascade(state, 1), new Cascade(state) })
             rows.Add(Row($"{policy.Name}, abandoning", ReplayResult.Of(abandoned, policy) with { Agreeing = null }, tokens));
         var (selected, confidences) = Cross(log);
         rows.Add(Row("arde, all draws", selected, tokens));
+        if (isScored)
+        {
+            rows.Add(Row("arde, all draws, without scores", Cross([.. log.Select(p => p.Unscored)]).Result, tokens));
+            rows.Add(Row("arde, all draws, one score an answer", Cross([.. log.Select(FirstScores)]).Result, tokens));
+            // Each asked about every survivor as it comes.
+            rows.Add(Row("cascade, abandoning, scored", ReplayResult.Of(scored, new Cascade(state)) with { Agreeing = null }, tokens));
+            output.WriteLine(Text($"the cascade's confidence when it stopped, abandoning, scored: calibration error {Calibration(scored, state):F3}"));
+        }
         rows.Add(Row("gold-answer oracle", Oracle(log), tokens));
         Columns.Write(output, rows);
         output.WriteLine(Text($"the cascade's confidence when it stopped, abandoning: calibration error {Calibration(abandoned, new Cascade(state), state)}; its state: {state.Origin}"));
         output.WriteLine(Text($"that state's confidence in full tallies, not abandoning: calibration error {Calibration(log, new FixedBudget(), state)}"));
         output.WriteLine(Text($"arde: fitted on one half, applied to the other and the reverse; calibration error there {confidences}"));
         WriteLaws(output, model, log, samples);
+    }
+
+    // Only the first score of each answer.
+    private static LoggedProblem FirstScores(LoggedProblem problem)
+    {
+        HashSet<string> seen = [];
+        return problem with { Draws = [.. problem.Draws.Select(d => d.Draw.Score is null || seen.Add(d.Draw.Answer!) ? d : d with { Draw = d.Draw with { Score = null } })] };
     }
 
     private static FirstOf CleanOrGiveUp(double least) => new(new FirstVerified(acceptEvidence: true), new GiveUp(least));

@@ -37,21 +37,23 @@ internal static class SolveCommand
         var choices = new Option<string[]>("--choice") { Description = "An option to choose from; give each one", HelpName = "TEXT" };
         var regex = Settings.Text("--regex", "PATTERN", "Catches the answer in a text, by its group 'answer' or as a whole");
         var verifier = Settings.Text("--verifier", "COMMAND", "A program, and arguments divided by spaces, that reads {\"id\",\"prompt\",\"answer\"} and ends with 0 for right, 1 for wrong");
-        var seconds = Settings.Number("--verifier-seconds", "How long the verifier may take for one answer [default: 10]", "above 0, up to 3600", x => x is > 0 and <= 3600);
+        var seconds = Settings.Number("--verifier-seconds", "How long the verifier may take for one answer [default: 10; 60 for a URL]", "above 0, up to 3600", x => x is > 0 and <= 3600);
         var state = Settings.Text("--state", "FILE", "What the cascade has learned; made where it is absent, kept up to date where right answers become known [default: what comes with Ergon]");
         var wave = Settings.Whole("--wave", null, $"Draws at once [default: as many as are expected to take the fewest joules, chosen anew after each draw, {WidestWave} at most, or {FullWave} where the policy draws all]", 1, 255);
         var temperature = Settings.Number("--temp", "Temperature [default: 0.8]", "a number, 0 to 100", x => x is >= 0 and <= 100);
         var most = Settings.Whole("--max-tokens", "-n", "Tokens of a draw at most [default: as many as the context holds]", 1);
         var seed = Settings.Whole("--seed", "-s", "Make draws repeatable [default: 99]", 0);
         var json = Settings.Json();
-        var (engine, receipts) = (new EngineSettings(), new Receipts());
+        var (engine, receipts, scoring) = (new EngineSettings(), new Receipts(), new VerifierSettings());
         var verb = new Verb("solve", "Answer one question by drawing until the answer is settled",
             "ergon solve \"Ada has 17 apples. Ben gives Ada 25 more. How many apples does Ada have now?\"",
             "ergon solve Llama-3.2-1B --task math --samples 8 --policy certificate --delta 0.1 \"What is 17 * 24?\"",
             "ergon solve Llama-3.2-1B --task choice --choice \"the Moon\" --choice \"the Sun\" \"Which is larger?\"",
             "ergon solve words-s --escalate words-m --escalate words-l --task words --json - < question.txt",
+            "ergon solve words-m --task words --verifier-model words-l --file question.txt",
             "ergon solve Llama-3.2-1B --task own --verifier \"python3 check.py\" --policy first-verified --budget-joules 500 --file task.txt")
         { words, file, task, samples, policy, delta, budget, worth, escalate, choices, regex, verifier, seconds, state, wave, temperature, most, seed, json };
+        scoring.AddTo(verb);
         engine.AddWithPlanTo(verb);
         receipts.AddTo(verb);
         return verb.Does(async (parsed, cancellation) =>
@@ -61,6 +63,7 @@ internal static class SolveCommand
             var name = parsed.GetValue(policy) ?? StoppingPolicies.Names[0];
             var error = Math.Round((double)(parsed.GetValue(delta) ?? 0.05f), 6);
             var asked = Question(form, prompt, parsed.GetValue(choices) ?? [], parsed.GetValue(regex), Verifier(parsed.GetValue(verifier), form, name, parsed.GetValue(seconds) ?? 10));
+            scoring.Require(parsed, parsed.GetValue(verifier) is not null, name);
             var count = parsed.GetValue(samples) ?? DefaultSamples;
             var path = parsed.GetValue(state);
             var learned = path is not null && File.Exists(path) ? CascadeState.Load(path) : CascadeState.OfWords();
@@ -76,6 +79,7 @@ internal static class SolveCommand
             }
             // Refuses an unknown policy before a model is loaded.
             var drawsAll = Policy(null) is FixedBudget or BestOfN;
+            using var scorer = scoring.Open(parsed, terminal, engine, receipts, parsed.GetValue(seconds), Patience, cancellation);
             var solving = new SolverOptions
             {
                 Samples = count,
@@ -85,6 +89,7 @@ internal static class SolveCommand
                 MaxTokens = parsed.GetValue(most),
                 Seed = (ulong?)parsed.GetValue(seed) ?? WordProblems.EvaluationSeed,
                 Verify = parsed.GetValue(verifier) is not null,
+                Verifier = scorer,
                 AbandonFalse = StoppingPolicies.AbandonsFalse(name),
                 Budget = parsed.GetValue(budget) is { } joules ? new Joules(Math.Round((double)joules, 6)) : null,
             };

@@ -161,15 +161,29 @@ public sealed partial class ErgonModel : IPassSource, IDisposable
     /// <param name="chat">The conversation; the texts of the beginning and end of sequence are filled in.</param>
     /// <exception cref="ErgonException">The model has no template.</exception>
     /// <exception cref="ChatTemplateException">The template refuses the conversation, or is broken.</exception>
-    public int[] Tokenize(ChatTemplateInput chat)
+    public int[] Tokenize(ChatTemplateInput chat) => Tokenizer.Tokenize(Render(chat));
+
+    /// <summary>The same with a text that goes on from it; a token that reaches over the border is one.</summary>
+    internal int[] Tokenize(ChatTemplateInput chat, string answer)
+    {
+        var prompt = Render(chat);
+        List<PromptSpan> spans = [.. prompt.Spans];
+        if (spans is [.., { IsTemplate: false } last])
+            spans[^1] = last with { Length = last.Length + answer.Length };
+        else
+            spans.Add(new PromptSpan(prompt.Text.Length, answer.Length, IsTemplate: false));
+        return Tokenizer.Tokenize(new RenderedPrompt(prompt.Text + answer, spans));
+    }
+
+    private RenderedPrompt Render(ChatTemplateInput chat)
     {
         ArgumentNullException.ThrowIfNull(chat);
         var template = ChatTemplate ?? throw new ErgonException($"The model '{Description.Name}' has no chat template; use it with --raw, as a completion of plain text.");
-        return Tokenizer.Tokenize(template.Render(chat with
+        return template.Render(chat with
         {
             BosToken = Tokenizer.Bos is { } bos ? Tokenizer.Piece(bos, special: true) : "",
             EosToken = Tokenizer.Eos is { } eos ? Tokenizer.Piece(eos, special: true) : "",
-        }));
+        });
     }
 
     /// <summary>Opens an empty session.</summary>

@@ -24,14 +24,23 @@ public static class LogLikelihood
         ArgumentNullException.ThrowIfNull(prompt);
         ArgumentNullException.ThrowIfNull(texts);
         var before = model.Tokenizer.Tokenize(prompt, addSpecial: true, parseSpecial: false);
-        var wholes = texts.Select(t => Whole(model, prompt, t)).ToArray();
+        return await ScoreTokensAsync(model, before, [.. texts.Select(t => Whole(model, prompt, t))], cancellation).ConfigureAwait(false);
+    }
+
+    /// <summary>The same of tokens.</summary>
+    /// <param name="model">As above.</param>
+    /// <param name="before">The prompt's.</param>
+    /// <param name="wholes">Each text's with the prompt's; no longer than the context.</param>
+    /// <param name="cancellation">As above.</param>
+    internal static async Task<IReadOnlyList<TextLikelihood>> ScoreTokensAsync(ErgonModel model, int[] before, int[][] wholes, CancellationToken cancellation)
+    {
         // The token before the first that counts gives the logits for it.
         var starts = wholes.Select(w => w.AsSpan().CommonPrefixLength(before)).ToArray();
         if (starts.Contains(0))
             throw new ErgonException("The prompt is empty, and this model adds no token of its own; give it some text.");
         if (wholes.Zip(starts).FirstOrDefault(w => w.First.Length == w.Second).First is not null)
             throw new ErgonException("A text to score adds no token to the prompt; leave empty ones out.");
-        return texts.Count == 0 ? [] : await model.Batcher.InvokeAsync(engine => new Scoring(model.Batcher, engine, wholes, starts, cancellation).Run()).ConfigureAwait(false);
+        return wholes.Length == 0 ? [] : await model.Batcher.InvokeAsync(engine => new Scoring(model.Batcher, engine, wholes, starts, cancellation).Run()).ConfigureAwait(false);
     }
 
     private static int[] Whole(ErgonModel model, string prompt, string text)

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Ergon.Energy;
 using Ergon.Inference;
 using Ergon.Models.Templates;
@@ -26,6 +27,8 @@ internal sealed class ProblemUnderWay : IDisposable
     private readonly Lazy<Task<Session>> _prefix; // computes it
     private readonly SemaphoreSlim _forking = new(1);
     private readonly Task<Receipt>?[] _receipts; // of draws: waiting for a meter keeps no row from the next draw
+    private readonly Task<Receipt>?[] _scorings; // of what a verifier model took, likewise
+    private readonly ConcurrentDictionary<string, bool> _scored = new(); // answers of which a draw is scored, or is being
     private Task<Receipt>? _promptReceipt;
     private Joules _spent;
     private int _paid; // draws whose joules are in _spent
@@ -43,6 +46,7 @@ internal sealed class ProblemUnderWay : IDisposable
         _tally = new Tally(options.Samples);
         _draws = new BookedDraw?[options.Samples];
         _receipts = new Task<Receipt>?[options.Samples];
+        _scorings = new Task<Receipt>?[options.Samples];
         _stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         // Neither may wait in here: draws that begin together ask for it together, each on a thread of its own.
         _root = new Lazy<Task<Session>>(() => Session.OpenAsync(model, model.Batcher));
@@ -103,6 +107,8 @@ internal sealed class ProblemUnderWay : IDisposable
         if (draw.Energy is not { } energy)
             throw new ErgonException($"A budget of {_options.Budget} is set, but what a draw took is unknown: {draw.Receipt?.Reason}; leave the budget out.");
         _spent += energy + (draw.Check is { Quality: not EnergyQuality.Modelled, Energy: { } check } ? check : Joules.Zero);
+        if (draw.Scoring?.Energy is { } scoring)
+            _spent += scoring;
         if (_paid++ == 0 && _promptReceipt is { IsCompletedSuccessfully: true, Result.Energy: { } prompt })
             _spent += prompt;
     }
@@ -152,7 +158,25 @@ internal sealed class ProblemUnderWay : IDisposable
             return new BookedDraw(new Draw(null, Evidence: 0), answer, tokens, Cancelled: false, text.FalseAt, receipt);
         var draw = new Draw(_task.Extract(Problem, answer), null, _task.Evidence(Problem, answer), tokens > 0 ? statistics?.LogProbability / tokens : null);
         var booked = new BookedDraw(draw, answer, tokens, Cancelled: false, text.FalseAt, receipt);
-        return _options.Verify && _policy.Verifies(draw) ? await VerifyAsync(booked).ConfigureAwait(false) : booked;
+        return await ScoreAsync(index, _options.Verify && _policy.Verifies(draw) ? await VerifyAsync(booked).ConfigureAwait(false) : booked).ConfigureAwait(false);
+    }
+
+    // A true verifier's word leaves nothing to ask. Draws of one answer have steps that hold and differ little: the first one's score is the answer's.
+    private async Task<BookedDraw> ScoreAsync(int index, BookedDraw draw)
+    {
+        if (_options.Verifier is not { } verifier || draw.Draw is not { Answer: { } answer, Verified: null } || !_policy.Scores(draw.Draw) || !_scored.TryAdd(answer, true))
+            return draw;
+        var (score, receipt) = await verifier.ScoreAsync(Problem, draw.Text, _stop.Token).ConfigureAwait(false);
+        _caller.ThrowIfCancellationRequested();
+        if (score is null)
+            _scored.TryRemove(answer, out _);
+        _scorings[index] = receipt;
+        return draw with
+        {
+            Draw = draw.Draw with { Score = score },
+            Asked = true,
+            Scoring = _options.Budget is not null && receipt is not null ? await receipt.ConfigureAwait(false) : null,
+        };
     }
 
     private async Task<BookedDraw> VerifyAsync(BookedDraw draw)
@@ -175,8 +199,13 @@ internal sealed class ProblemUnderWay : IDisposable
         List<BookedDraw> draws = [];
         for (var i = 0; i < _begun; i++)
         {
-            if (_draws[i] is { } draw)
-                draws.Add(_receipts[i] is { } receipt ? draw with { Receipt = await receipt.ConfigureAwait(false) } : draw);
+            if (_draws[i] is not { } draw)
+                continue;
+            if (_receipts[i] is { } receipt)
+                draw = draw with { Receipt = await receipt.ConfigureAwait(false) };
+            if (_scorings[i] is { } scoring)
+                draw = draw with { Scoring = await scoring.ConfigureAwait(false) };
+            draws.Add(draw);
         }
         return new SolvedProblem(Problem, answer, right, _reason, _prompt.Length, draws, _tally, _promptReceipt is null ? null : await _promptReceipt.ConfigureAwait(false))
         {

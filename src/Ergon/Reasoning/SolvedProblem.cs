@@ -2,6 +2,7 @@ using Ergon.Energy;
 using Ergon.Inference;
 using Ergon.Reasoning.Stopping;
 using Ergon.Reasoning.Tasks;
+using Ergon.Reasoning.Verifiers;
 using Ergon.Units;
 
 namespace Ergon.Reasoning;
@@ -22,7 +23,7 @@ internal enum Stage
     /// <summary>Log-probabilities, evidence and the entropy over answers: read off the draws, so that it takes nothing of its own.</summary>
     Confidence,
 
-    /// <summary>Asking the task's verifier.</summary>
+    /// <summary>Asking the task's verifier, or a verifier model.</summary>
     Verification,
 
     /// <summary>Draws of a larger model.</summary>
@@ -51,6 +52,12 @@ internal sealed record BookedDraw(Draw Draw, string Text, int Tokens, bool Cance
 
     /// <summary>Whether the verifier was asked.</summary>
     public bool Verified { get; init; }
+
+    /// <summary>Whether a verifier model was asked.</summary>
+    public bool Asked { get; init; }
+
+    /// <summary>What the verifier model took; <see langword="null"/> where it was not asked, or nothing was metered.</summary>
+    public Receipt? Scoring { get; init; }
 }
 
 /// <summary>How a problem ended.</summary>
@@ -70,7 +77,7 @@ internal sealed record SolvedProblem(Problem Problem, string? Answer, bool Right
     /// <summary>Generated for it, in vain or not.</summary>
     public long Tokens => Draws.Sum(d => (long)d.Tokens);
 
-    /// <summary>Of the prompt and all its draws, cancelled ones included, and of the verifier where a meter sees it (<see cref="Stages"/> tell); <see langword="null"/> where one is unknown.</summary>
+    /// <summary>Of the prompt and all its draws, cancelled ones included, and of verifiers where a meter sees them (<see cref="Stages"/> tell); <see langword="null"/> where one is unknown.</summary>
     public Joules? Energy => Draws.All(d => d.Energy is not null) && Prompt is null or { Energy: not null }
         ? Generating + (Of(Stage.Verification).Energy ?? Joules.Zero) : null;
 
@@ -78,7 +85,7 @@ internal sealed record SolvedProblem(Problem Problem, string? Answer, bool Right
     public string? EnergySource => string.Join('+', Receipts.Select(r => r.Source).OfType<string>().Distinct()) is { Length: > 0 } sources ? sources : null;
 
     /// <summary>Every receipt of it.</summary>
-    public IEnumerable<Receipt> Receipts => Draws.SelectMany(d => new[] { d.Receipt, d.Check }).Prepend(Prompt).OfType<Receipt>();
+    public IEnumerable<Receipt> Receipts => Draws.SelectMany(d => new[] { d.Receipt, d.Check, d.Scoring }).Prepend(Prompt).OfType<Receipt>();
 
     /// <summary>What each stage took, in order; escalation is of another model's solving.</summary>
     public IReadOnlyList<StageUse> Stages => [Of(Stage.Form), Of(Stage.Agreement), new StageUse(Stage.Confidence, Draws.Count(d => d.Draw.LogProbability is not null), Joules.Zero), Of(Stage.Verification)];
@@ -95,13 +102,13 @@ internal sealed record SolvedProblem(Problem Problem, string? Answer, bool Right
         return Sum(stage, own.Count, [.. prompt, .. own.Select(d => d.Receipt)]);
     }
 
-    // A verifier is a process of its own: what it draws shows on a meter, and on no model of our passes.
+    // A task's verifier is a process of its own: what it draws shows on a meter, and on no model of our passes. A verifier model's passes are ours.
     private StageUse Verification()
     {
-        BookedDraw[] asked = [.. Draws.Where(d => d.Verified)];
+        BookedDraw[] asked = [.. Draws.Where(d => d.Verified)], scored = [.. Draws.Where(d => d.Asked)];
         return asked.FirstOrDefault(d => d.Check?.Quality == EnergyQuality.Modelled) is not null
-            ? new StageUse(Stage.Verification, asked.Length, null, "not metered: the verifier is a process of its own, and this machine's processor has no meter that can be read")
-            : Sum(Stage.Verification, asked.Length, [.. asked.Select(d => d.Check)]);
+            ? new StageUse(Stage.Verification, asked.Length + scored.Length, null, "not metered: the verifier is a process of its own, and this machine's processor has no meter that can be read")
+            : Sum(Stage.Verification, asked.Length + scored.Length, [.. asked.Select(d => d.Check), .. scored.Select(d => d.Scoring)]);
     }
 
     private static StageUse Sum(Stage stage, int count, IReadOnlyList<Receipt?> receipts)
@@ -141,6 +148,9 @@ internal sealed record SolverOptions
 
     /// <summary>Whether each draw is shown to the task's verifier. Default false.</summary>
     public bool Verify { get; init; }
+
+    /// <summary>Scores draws that the policy wants scored, one of each answer; <see langword="null"/> for none.</summary>
+    public IVerifierModel? Verifier { get; init; }
 
     /// <summary>Whether a draw ends with its first false step, without an answer: fewer tokens, and no vote. Default false.</summary>
     public bool AbandonFalse { get; init; }

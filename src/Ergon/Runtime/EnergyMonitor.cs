@@ -153,6 +153,13 @@ public sealed class EnergyMonitor : IDisposable
         return tokens => EndAsync(request, tokens);
     }
 
+    /// <summary>The same as <see cref="Open"/> for all that the model does until it is closed; one at a time.</summary>
+    internal Func<int, Task<Receipt>> OpenAll()
+    {
+        var request = Begin();
+        return tokens => EndAsync(request, tokens);
+    }
+
     private MeteredRequest Begin(int sequence)
     {
         var request = new MeteredRequest(Interlocked.Increment(ref _lastRequest), sequence);

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Ergon.Cli;
+using Ergon.Tests.Models.Store;
 
 namespace Ergon.Tests.Cli;
 
@@ -38,7 +39,7 @@ public sealed class SolveCommandTests : IDisposable
         var root = json.RootElement;
         Assert.Equal(
             ["task", "answer", "text", "confidence", "confidence_by", "certificate", "reason", "escalation", "policy", "models", "draws", "samples", "prompt_tokens", "completion_tokens", "joules", "full_budget_joules", "full_budget_by",
-                "energy_source", "energy_reason", "seconds", "stages"], root.EnumerateObject().Select(p => p.Name));
+                "energy_source", "energy_reason", "seconds", "stages", "verifier"], root.EnumerateObject().Select(p => p.Name));
         Assert.Equal(["form", "agreement", "confidence", "verification"], root.GetProperty("stages").EnumerateArray().Select(s => s.GetProperty("stage").GetString()));
         // The model is sure of this one: five or more agree, which is certain at 0.1.
         var certificate = root.GetProperty("certificate");
@@ -102,6 +103,54 @@ public sealed class SolveCommandTests : IDisposable
         Assert.Equal(Exit.BadInput, run.Code);
         Assert.Contains(how, run.Error, StringComparison.Ordinal);
         Assert.Contains("must end with exit code 0 for right and 1 for wrong", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_larger_model_scores_the_answer_and_its_joules_are_verifications()
+    {
+        using var json = JsonDocument.Parse((await RunAsync("solve", "words-s", Question, "--task", "words", "--verifier-model", "words-l", "--samples", "8", "--json")).Out);
+        var root = json.RootElement;
+        var verifier = root.GetProperty("verifier");
+        Assert.EndsWith("by likelihood", verifier.GetProperty("name").GetString(), StringComparison.Ordinal);
+        Assert.InRange(verifier.GetProperty("asked").GetInt32(), 1, 8);
+        Assert.InRange(verifier.GetProperty("score").GetDouble(), 0.1, 1);
+        var stage = root.GetProperty("stages").EnumerateArray().Single(s => s.GetProperty("stage").GetString() == "verification");
+        Assert.Equal(verifier.GetProperty("asked").GetInt32(), stage.GetProperty("count").GetInt32());
+        if (root.GetProperty("joules").ValueKind == JsonValueKind.Number)
+            Assert.Equal(root.GetProperty("joules").GetDouble(), root.GetProperty("stages").EnumerateArray().Sum(s => s.GetProperty("joules").GetDouble()), 1e-3);
+        var text = await RunAsync("solve", "words-s", Question, "--task", "words", "--verifier-model", "words-l", "--samples", "8");
+        Assert.Matches(@"by likelihood: asked about \d+ draws?, scores the answer 0\.\d+", text.Out);
+    }
+
+    [Fact]
+    public async Task A_judge_at_an_address_is_asked_and_said_to_be_unmetered()
+    {
+        using var server = new LoopbackServer(_ => new LoopbackServer.Answer(200, """{"choices":[{"message":{"content":"Yes"}}]}"""u8.ToArray()));
+        using var json = JsonDocument.Parse((await RunAsync("solve", "words-m", Question, "--task", "words", "--verifier-model", $"{server.Address}v1", "--verifier-name", "judge", "--json")).Out);
+        Assert.NotEmpty(server.Requests);
+        Assert.Equal(1, json.RootElement.GetProperty("verifier").GetProperty("score").GetDouble());
+        var stage = json.RootElement.GetProperty("stages").EnumerateArray().Single(s => s.GetProperty("stage").GetString() == "verification");
+        Assert.Equal((JsonValueKind.Null, "not metered: the verifier model runs elsewhere"), (stage.GetProperty("joules").ValueKind, stage.GetProperty("reason").GetString()));
+        server.Dispose();
+        var closed = await RunAsync("solve", "words-m", Question, "--task", "words", "--verifier-model", $"{server.Address}v1", "--verifier-name", "judge");
+        Assert.Equal(Exit.BadInput, closed.Code);
+        Assert.Contains("cannot be reached", closed.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--verify-by is 'judge'", "--verify-by", "judge")]
+    [InlineData("--verifier-name is 'x'", "--verifier-name", "x")]
+    [InlineData("so is --verifier", "--verifier-model", "words-l", "--verifier", "true")]
+    [InlineData("--policy is 'majority'", "--verifier-model", "words-l", "--policy", "majority")]
+    [InlineData("use judge", "--verifier-model", "http://localhost:1/v1", "--verifier-name", "x", "--verify-by", "likelihood")]
+    [InlineData("there is no --verifier-name", "--verifier-model", "http://localhost:1/v1")]
+    [InlineData("no address of http or https", "--verifier-model", "words-l", "--verifier-name", "x")]
+    [InlineData("absent", "--verifier-model", "absent")]
+    public async Task Verifier_options_that_do_not_fit_together_are_refused(string reason, params string[] options)
+    {
+        var run = await RunAsync(["solve", "words-s", Question, "--task", "own", .. options]);
+        Assert.Equal(Exit.BadInput, run.Code);
+        Assert.Contains(reason, run.Error, StringComparison.Ordinal);
     }
 
     [Fact]

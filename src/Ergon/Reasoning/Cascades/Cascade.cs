@@ -12,10 +12,17 @@ namespace Ergon.Reasoning.Cascades;
 /// <param name="worth">What a right answer is worth, in full budgets of the model; above 0.</param>
 /// <param name="model">Whose draws these are, for what was learned of them; <see langword="null"/> for a model that nobody names.</param>
 /// <param name="next">What the model after this one is expected to gain and to cost, in full budgets of this one, from a confidence after some draws: draws end where it gains more a joule. <see langword="null"/> where there is none.</param>
-internal sealed class Cascade(CascadeState state, double worth = Cascade.DefaultWorth, string? model = null, Func<double, int, (double Gain, double Cost)>? next = null) : IStoppingPolicy
+/// <param name="verifier">The verifier model that may score draws, for what was learned of it; <see langword="null"/> where there is none.</param>
+internal sealed class Cascade(
+    CascadeState state, double worth = Cascade.DefaultWorth, string? model = null, Func<double, int, (double Gain, double Cost)>? next = null, string? verifier = null) : IStoppingPolicy
 {
     /// <summary>An answer is worth more than what it takes to draw it: in four budgets few right ones are given up.</summary>
     public const double DefaultWorth = 4;
+
+    // A verifier model errs too: before anything is learned a score is thought to help with half of what is wrong.
+    private const double PutRight = 0.5;
+
+    private readonly string _scored = $"{model}, scored by {verifier}";
 
     private readonly double _worth = worth > 0 && double.IsFinite(worth) ? worth
         : throw new ErgonException(FormattableString.Invariant($"worth is {worth}, but must be above 0."));
@@ -26,8 +33,7 @@ internal sealed class Cascade(CascadeState state, double worth = Cascade.Default
     {
         if (tally.Draws.Any(d => d is { Verified: true, Answer: not null }))
             return "verified";
-        var confidence = state.Selector.Confidence(tally);
-        var (gain, cost) = state.Gains.Expect(StageOf(tally), confidence, tally.Draws.Count, (1 - confidence) / (tally.Draws.Count + 2), 1.0 / tally.Budget, model);
+        var (confidence, gain, cost) = GoingOn(tally);
         if (next?.Invoke(confidence, tally.Draws.Count) is { } other && other.Gain * _worth > other.Cost && other.Gain * cost > gain * other.Cost)
             return FormattableString.Invariant($"a larger model would gain {other.Gain * 100:F1} points, and more for a joule than draws");
         return gain * _worth > cost ? null : FormattableString.Invariant($"more draws would gain {Math.Max(0, gain) * 100:F1} points for {cost * 100:F0} % of the full budget");
@@ -55,6 +61,16 @@ internal sealed class Cascade(CascadeState state, double worth = Cascade.Default
             return false;
         var confidence = Alone(draw);
         var (gain, cost) = state.Gains.Expect(Stage.Verification, confidence, 1, 1 - confidence, 0, model);
+        return gain * _worth > cost;
+    }
+
+    /// <summary>Likewise for a verifier model, whose score is no verdict: what it gains is that draws go on, or end, where they would not have.</summary>
+    public bool Scores(Draw draw)
+    {
+        if (draw.Answer is null || draw.Evidence < 1)
+            return false;
+        var confidence = Alone(draw);
+        var (gain, cost) = state.Gains.Expect(Stage.Verification, confidence, 1, PutRight * (1 - confidence), 0, _scored);
         return gain * _worth > cost;
     }
 
@@ -99,19 +115,58 @@ internal sealed class Cascade(CascadeState state, double worth = Cascade.Default
         var passed = ended.Where(d => d.Draw.Verified == true).Select(d => d.Draw.Answer).ToHashSet();
         if (ended.Length == 0 || (solved.Problem.Gold is null && ended.Any(d => d.Draw is { Answer: not null, Verified: null })))
             return false;
-        LoggedProblem logged = new("", [.. ended.Select(d => new LoggedDraw(d.Draw, d.Tokens, d.FalseAt))]);
-        Learn(state.Gains, logged.Draws, IsRight, solved.Tally.Budget);
+        LoggedDraw[] draws = [.. ended.Select(d => new LoggedDraw(d.Draw, d.Tokens, d.FalseAt))];
+        Learn(state.Gains, draws, IsRight, solved.Tally.Budget);
+        for (var k = 0; k < draws.Length; k++)
+        {
+            if (draws[k].Draw.Score is null)
+                continue;
+            // What followed with the score, against what would have followed without it.
+            LoggedDraw[] without = [.. draws];
+            without[k] = draws[k] with { Draw = draws[k].Draw with { Score = null } };
+            var (with, instead) = (Outcome(draws, k, IsRight, solved.Tally.Budget), Outcome(without, k, IsRight, solved.Tally.Budget));
+            var check = ended[k].Scoring?.Energy is { } energy && ended[k].Energy is { Value: > 0 } one ? energy / (one * solved.Tally.Budget) : 0;
+            state.Gains.Learn(Stage.Verification, Alone(draws[k].Draw), 1, with.Right - instead.Right, check + with.Cost - instead.Cost, _scored);
+        }
         // After the gains: those are of the confidence that decided.
+        LoggedProblem logged = new("", draws);
         state.Selector.Learn(CascadeState.Lengths(ended.Length).Select(logged.After), IsRight);
         return true;
 
         bool IsRight(string answer) => solved.Problem.Gold is { } gold ? answer == gold : passed.Contains(answer);
     }
 
+    // How likely the answer is right, and what was spent after a draw, where the cascade goes on from it to its end; where it would go on beyond the
+    // draws that were made, or to a larger model, with what that is expected to add.
+    private (double Right, double Cost) Outcome(LoggedDraw[] draws, int from, Func<string, bool> isRight, int budget)
+    {
+        var tally = new Tally(Math.Max(budget, draws.Length));
+        foreach (var draw in draws.Take(from + 1))
+            tally.Add(draw.Draw);
+        var full = draws.Average(d => d.Tokens) * tally.Budget;
+        var tokens = 0L;
+        while (tally.Left > 0 && Stop(tally) is null && tally.Draws.Count < draws.Length)
+        {
+            tokens += draws[tally.Draws.Count].Tokens;
+            tally.Add(draws[tally.Draws.Count].Draw);
+        }
+        var (confidence, gain, cost) = GoingOn(tally);
+        var other = next?.Invoke(confidence, tally.Draws.Count);
+        var more = tally.Left > 0 && Stop(tally) is null ? (gain, cost) : other is { } larger && larger.Gain * _worth > larger.Cost ? larger : (0, 0);
+        return ((Choose(tally) is { } answer && isRight(answer) ? 1 : 0) + more.Item1, (full > 0 ? tokens / full : 0) + more.Item2);
+    }
+
+    private (double Confidence, double Gain, double Cost) GoingOn(Tally tally)
+    {
+        var confidence = state.Selector.Confidence(tally);
+        var (gain, cost) = state.Gains.Expect(StageOf(tally), confidence, tally.Draws.Count, (1 - confidence) / (tally.Draws.Count + 2), 1.0 / tally.Budget, model);
+        return (confidence, gain, cost);
+    }
+
     private double Alone(Draw draw)
     {
         var alone = new Tally(1);
-        alone.Add(draw with { Verified = null });
+        alone.Add(draw with { Verified = null, Score = null });
         return state.Selector.Confidence(alone);
     }
 

@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Ergon.Reasoning.Selection;
 using Ergon.Reasoning.Stopping;
+using Ergon.Reasoning.Verifiers;
 
 namespace Ergon.Reasoning.Cascades;
 
@@ -23,12 +24,16 @@ internal sealed record CascadeState(string Origin, Arde Selector, StageGains Gai
     /// <summary>Fits a state on problems that were drawn to their whole budget.</summary>
     /// <param name="origin">What they are.</param>
     /// <param name="log">Draws to their ends. The selector is fitted on them and on what they are where they end with their first false step, as a cascade draws; gains on the latter.</param>
+    /// <param name="scoredBy">Whose scores some draws have; <see langword="null"/> where none has any. Gains are those without scores.</param>
     /// <exception cref="ErgonException">No draw has an answer.</exception>
-    public static CascadeState Fit(string origin, IReadOnlyList<LoggedProblem> log)
+    public static CascadeState Fit(string origin, IReadOnlyList<LoggedProblem> log, string? scoredBy = null)
     {
-        LoggedProblem[] abandoned = [.. log.Select(p => p.Abandoned)];
-        // Confidence is asked for after any number of draws.
-        var selector = Arde.Fit(log.Concat(abandoned).SelectMany(p => Lengths(p.Draws.Count).Select(n => (p.After(n), p.Gold)))).Selector;
+        LoggedProblem[] abandoned = [.. log.Select(p => p.Abandoned.Unscored)];
+        // Confidence is asked for after any number of draws, and before a score is there as well as after.
+        var states = log.Concat(log.Select(p => p.Abandoned));
+        if (scoredBy is not null)
+            states = states.SelectMany(p => new[] { p, p.Unscored });
+        var selector = Arde.Fit(states.SelectMany(p => Lengths(p.Draws.Count).Select(n => (p.After(n), p.Gold))), scoredBy: scoredBy).Selector;
         var state = new CascadeState(origin, selector, new StageGains());
         // What a stage gains depends on when the stages after it stop: first by the prior, then by what that taught.
         for (var i = 0; i < Iterations; i++)
@@ -43,6 +48,9 @@ internal sealed record CascadeState(string Origin, Arde Selector, StageGains Gai
 
     /// <summary>After how many of so many draws a selector learns from a problem: 1, 2, 4, ... and all.</summary>
     internal static IEnumerable<int> Lengths(int draws) => Enumerable.Range(0, 20).Select(i => 1 << i).TakeWhile(n => n < draws).Append(draws);
+
+    /// <summary>The state for the scores of some verifier model, as <see cref="Arde.For"/>; what is learned of its gains is this state's too.</summary>
+    public CascadeState For(IVerifierModel verifier) => this with { Selector = Selector.For(verifier) };
 
     /// <summary>Reads a file that <see cref="Write"/> wrote.</summary>
     /// <exception cref="ErgonException">It cannot be read, or is none.</exception>
@@ -74,7 +82,7 @@ internal sealed record CascadeState(string Origin, Arde Selector, StageGains Gai
         }
     }
 
-    internal string Write() => JsonSerializer.Serialize(new CascadeFile(Origin, Selector.Model, Selector.TypicalLogProbability, Gains.Cells, Selector.Learned), CascadeJson.Default.CascadeFile);
+    internal string Write() => JsonSerializer.Serialize(new CascadeFile(Origin, Selector.Model, Selector.TypicalLogProbability, Gains.Cells, Selector.Learned, Selector.TypicalScore, Selector.ScoredBy), CascadeJson.Default.CascadeFile);
 
     internal static CascadeState Read(string json)
     {
@@ -82,7 +90,7 @@ internal sealed record CascadeState(string Origin, Arde Selector, StageGains Gai
         {
             if (JsonSerializer.Deserialize(json, CascadeJson.Default.CascadeFile) is { Selector: not null, Stages: { } cells } file
                 && cells.All(c => c is { Count: >= 0 } && double.IsFinite(c.Gain) && double.IsFinite(c.Cost) && Enum.IsDefined(c.Stage)))
-                return new CascadeState(file.Origin ?? "unknown", new Arde(file.Selector, file.TypicalLogProbability, file.Learned), new StageGains(cells));
+                return new CascadeState(file.Origin ?? "unknown", new Arde(file.Selector, file.TypicalLogProbability, file.Learned, file.TypicalScore, file.ScoredBy), new StageGains(cells));
         }
         catch (JsonException e)
         {
@@ -92,8 +100,8 @@ internal sealed record CascadeState(string Origin, Arde Selector, StageGains Gai
     }
 }
 
-/// <summary>The state as a file; <paramref name="Learned"/> is what the selector learned since it was fitted, which older files lack.</summary>
-internal sealed record CascadeFile(string? Origin, LogisticModel Selector, double TypicalLogProbability, IReadOnlyList<StageCell> Stages, LearnedOutcomes? Learned = null);
+/// <summary>The state as a file; <paramref name="Learned"/> is what the selector learned since it was fitted, which older files lack; the last two where it weighs a verifier model's scores.</summary>
+internal sealed record CascadeFile(string? Origin, LogisticModel Selector, double TypicalLogProbability, IReadOnlyList<StageCell> Stages, LearnedOutcomes? Learned = null, double? TypicalScore = null, string? ScoredBy = null);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, WriteIndented = true, UseStringEnumConverter = true)]
 [JsonSerializable(typeof(CascadeFile))]

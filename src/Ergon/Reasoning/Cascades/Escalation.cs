@@ -50,6 +50,8 @@ internal sealed class Escalation(IReadOnlyList<Rung> rungs, IReasoningTask task,
 {
     private const double PutRight = 0.5, ShareOfBudget = 0.25;
 
+    private readonly CascadeState _state = options.Verifier is { } verifier ? state.For(verifier) : state;
+
     /// <summary>Solves all problems; they come as they end.</summary>
     public async IAsyncEnumerable<EscalatedProblem> RunAsync([EnumeratorCancellation] CancellationToken cancellation = default)
     {
@@ -59,7 +61,7 @@ internal sealed class Escalation(IReadOnlyList<Rung> rungs, IReasoningTask task,
         {
             using var rung = rungs[i].Open();
             var at = i;
-            var cascade = new Cascade(state, worth * Ratio(i, rungs.Count - 1), rungs[i].Name, i == rungs.Count - 1 ? null : (confidence, draws) => Next(at, confidence, draws));
+            var cascade = new Cascade(_state, worth * Ratio(i, rungs.Count - 1), rungs[i].Name, i == rungs.Count - 1 ? null : (confidence, draws) => Next(at, confidence, draws), options.Verifier?.Name);
             List<Problem> next = [];
             await foreach (var solved in new Solver(rung.Model, new Chosen(task, left), policy(cascade), Remaining(history, i), rung.Meter, rung.Decode).RunAsync(cancellation).ConfigureAwait(false))
             {
@@ -95,12 +97,12 @@ internal sealed class Escalation(IReadOnlyList<Rung> rungs, IReasoningTask task,
     }
 
     private (double Gain, double Cost) Next(int rung, double confidence, int draws) =>
-        state.Gains.Expect(Stage.Escalation, confidence, draws, PutRight * (1 - confidence), ShareOfBudget * Ratio(rung, rung + 1), rungs[rung].Name);
+        _state.Gains.Expect(Stage.Escalation, confidence, draws, PutRight * (1 - confidence), ShareOfBudget * Ratio(rung, rung + 1), rungs[rung].Name);
 
     private double Confidence(List<SolvedProblem> rungs)
     {
         var last = rungs.FindLast(r => r.Answer is not null);
-        return last is null ? 0 : state.Selector.Confidence(last.Tally, last.Answer);
+        return last is null ? 0 : _state.Selector.Confidence(last.Tally, last.Answer);
     }
 
     private void Learn(SolvedProblem before, SolvedProblem after, int rung)
@@ -109,7 +111,7 @@ internal sealed class Escalation(IReadOnlyList<Rung> rungs, IReasoningTask task,
             return;
         var cost = before.Energy is { Value: > 0 } b && after.Energy is { } a ? a / (b / before.Draws.Count * options.Samples)
             : after.Tokens * Ratio(rung - 1, rung) / Math.Max(1, before.Tokens / (double)before.Draws.Count * options.Samples);
-        state.Gains.Learn(Stage.Escalation, state.Selector.Confidence(before.Tally, before.Answer), before.Tally.Draws.Count, (after.Right ? 1 : 0) - (before.Right ? 1 : 0), cost, rungs[rung - 1].Name);
+        _state.Gains.Learn(Stage.Escalation, _state.Selector.Confidence(before.Tally, before.Answer), before.Tally.Draws.Count, (after.Right ? 1 : 0) - (before.Right ? 1 : 0), cost, rungs[rung - 1].Name);
     }
 
     private double Ratio(int from, int to) => rungs[to].Bytes / (double)rungs[from].Bytes;

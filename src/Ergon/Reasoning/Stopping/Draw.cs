@@ -5,7 +5,8 @@ namespace Ergon.Reasoning.Stopping;
 /// <param name="Verified">What a true verifier said; <see langword="null"/> where none was asked.</param>
 /// <param name="Evidence">The share of worked steps that hold, 0 to 1; <see langword="null"/> where there are none.</param>
 /// <param name="LogProbability">The mean over the tokens, in nats; <see langword="null"/> where it was not kept.</param>
-internal readonly record struct Draw(string? Answer, bool? Verified = null, double? Evidence = null, double? LogProbability = null);
+/// <param name="Score">What a verifier model thinks of the text, above 0 and below 1; <see langword="null"/> where none was asked. No verdict.</param>
+internal readonly record struct Draw(string? Answer, bool? Verified = null, double? Evidence = null, double? LogProbability = null, double? Score = null);
 
 /// <summary>The draws of one problem so far, counted by answer. The winner is the answer with most votes; of equals the one seen first.</summary>
 internal sealed class Tally

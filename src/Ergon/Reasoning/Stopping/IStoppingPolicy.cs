@@ -21,6 +21,9 @@ internal interface IStoppingPolicy
 
     /// <summary>Whether the task's verifier is to judge a draw, where there is one that is asked; by default every draw.</summary>
     bool Verifies(Draw draw) => true;
+
+    /// <summary>Whether a verifier model is to score a draw, where there is one; by default none, since a score helps only who weighs it.</summary>
+    bool Scores(Draw draw) => false;
 }
 
 /// <summary>Baseline: draws the whole budget; majority vote of S.</summary>

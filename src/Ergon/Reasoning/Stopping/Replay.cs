@@ -18,6 +18,9 @@ internal sealed record LoggedProblem(string Gold, IReadOnlyList<LoggedDraw> Draw
     /// <summary>With draws that end with their first false step.</summary>
     public LoggedProblem Abandoned => this with { Draws = [.. Draws.Select(d => d.Abandoned)] };
 
+    /// <summary>As if no verifier model had been asked.</summary>
+    public LoggedProblem Unscored => this with { Draws = [.. Draws.Select(d => d with { Draw = d.Draw with { Score = null } })] };
+
     /// <summary>The tally after the first draws.</summary>
     public Tally After(int draws)
     {

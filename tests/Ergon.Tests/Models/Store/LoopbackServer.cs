@@ -19,6 +19,9 @@ internal sealed class LoopbackServer : IDisposable
 
     public sealed record Request(string Path, IReadOnlyDictionary<string, string> Headers)
     {
+        /// <summary>Of ASCII.</summary>
+        public string Body { get; init; } = "";
+
         public string? this[string header] => Headers.GetValueOrDefault(header);
 
         /// <summary>The first byte asked for; 0 without a range.</summary>
@@ -74,7 +77,9 @@ internal sealed class LoopbackServer : IDisposable
             for (string line; (line = (await reader.ReadLineAsync())!).Length > 0;)
                 headers[line[..line.IndexOf(':')]] = line[(line.IndexOf(':') + 2)..];
 
-            var request = new Request(path, headers);
+            var body = new char[int.Parse(headers.GetValueOrDefault("Content-Length", "0"), System.Globalization.CultureInfo.InvariantCulture)];
+            await reader.ReadBlockAsync(body);
+            var request = new Request(path, headers) { Body = new string(body) };
             lock (Requests)
                 Requests.Add(request);
             var reply = answer(request);
