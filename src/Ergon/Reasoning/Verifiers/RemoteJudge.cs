@@ -115,7 +115,7 @@ internal sealed class RemoteJudge : IVerifierModel
         }
         try
         {
-            return ((await response.Content.ReadFromJsonAsync(JudgeJson.Default.JudgeResponse, cancellation).ConfigureAwait(false))?.Choices is [{ } first, ..] ? first : null, "its answer has no choices");
+            return (await response.Content.ReadFromJsonAsync(JudgeJson.Default.JudgeResponse, cancellation).ConfigureAwait(false))?.Choices is [{ } first, ..] ? (first, null) : (null, "its answer has no choices");
         }
         catch (JsonException)
         {
