@@ -62,7 +62,7 @@ public sealed class TaskTests
     public void A_step_is_false_once_it_is_complete(string text, bool isFalse)
     {
         var task = new WordProblemTask(1);
-        Assert.Equal(isFalse, task.Watch(task.Problems[0])(text));
+        Assert.Equal(isFalse, task.Watch(task.Problems[0])!(text));
     }
 
     [Fact]
