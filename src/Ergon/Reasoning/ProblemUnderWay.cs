@@ -4,6 +4,7 @@ using Ergon.Inference;
 using Ergon.Models.Templates;
 using Ergon.Reasoning.Stopping;
 using Ergon.Reasoning.Tasks;
+using Ergon.Reasoning.Verifiers;
 using Ergon.Units;
 
 namespace Ergon.Reasoning;
@@ -28,7 +29,7 @@ internal sealed class ProblemUnderWay : IDisposable
     private readonly SemaphoreSlim _forking = new(1);
     private readonly Task<Receipt>?[] _receipts; // of draws: waiting for a meter keeps no row from the next draw
     private readonly Task<Receipt>?[] _scorings; // of what a verifier model took, likewise
-    private readonly ConcurrentDictionary<string, bool> _scored = new(); // answers of which a draw is scored, or is being
+    private readonly ConcurrentDictionary<string, Lazy<Task<VerifierScore>>> _scores = new(); // of answers
     private Task<Receipt>? _promptReceipt;
     private Joules _spent;
     private int _paid; // draws whose joules are in _spent
@@ -161,22 +162,23 @@ internal sealed class ProblemUnderWay : IDisposable
         return await ScoreAsync(index, _options.Verify && _policy.Verifies(draw) ? await VerifyAsync(booked).ConfigureAwait(false) : booked).ConfigureAwait(false);
     }
 
-    // A true verifier's word leaves nothing to ask. Draws of one answer have steps that hold and differ little: the first one's score is the answer's.
+    // A true verifier's word leaves nothing to ask. Draws of one answer have steps that hold and differ little: a score is the answer's, whichever draw of it
+    // ended first and pays, so that the policy, which sees draws in their order, has it with the first.
     private async Task<BookedDraw> ScoreAsync(int index, BookedDraw draw)
     {
-        if (_options.Verifier is not { } verifier || draw.Draw is not { Answer: { } answer, Verified: null } || !_policy.Scores(draw.Draw) || !_scored.TryAdd(answer, true))
+        if (_options.Verifier is not { } verifier || draw.Draw is not { Answer: { } answer, Verified: null } || !_policy.Scores(draw.Draw))
             return draw;
-        var (score, receipt) = await verifier.ScoreAsync(Problem, draw.Text, _stop.Token).ConfigureAwait(false);
+        var own = new Lazy<Task<VerifierScore>>(() => verifier.ScoreAsync(Problem, draw.Text, _stop.Token));
+        var asked = _scores.GetOrAdd(answer, own);
+        var (score, receipt) = await asked.Value.ConfigureAwait(false);
         _caller.ThrowIfCancellationRequested();
         if (score is null)
-            _scored.TryRemove(answer, out _);
+            _scores.TryRemove(KeyValuePair.Create(answer, asked));
+        draw = draw with { Draw = draw.Draw with { Score = score } };
+        if (asked != own)
+            return draw;
         _scorings[index] = receipt;
-        return draw with
-        {
-            Draw = draw.Draw with { Score = score },
-            Asked = true,
-            Scoring = _options.Budget is not null && receipt is not null ? await receipt.ConfigureAwait(false) : null,
-        };
+        return draw with { Asked = true, Scoring = _options.Budget is not null && receipt is not null ? await receipt.ConfigureAwait(false) : null };
     }
 
     private async Task<BookedDraw> VerifyAsync(BookedDraw draw)

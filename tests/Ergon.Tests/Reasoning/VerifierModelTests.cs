@@ -115,6 +115,20 @@ public sealed class VerifierModelTests
     }
 
     [Fact]
+    public async Task Side_by_side_the_first_draw_of_an_answer_has_its_score_whichever_ended_first()
+    {
+        using var small = Load("words-s", 8);
+        using var verifier = new Counting(0.5);
+        List<SolvedProblem> all = [];
+        await foreach (var solved in new Solver(small, new WordProblemTask(12), new Cascade(CascadeState.OfWords().For(verifier), 100), new SolverOptions { Samples = 6, Wave = 3, Verifier = verifier }).RunAsync())
+            all.Add(solved);
+        Draw[] survivors = [.. all.SelectMany(s => s.Tally.Draws).Where(d => d.Answer is not null && d.Evidence is not < 1)];
+        Assert.NotEmpty(survivors);
+        Assert.All(survivors, d => Assert.Equal(0.5, d.Score));
+        Assert.All(all, s => Assert.Equal(s.Draws.Count(d => d.Asked), s.Draws.Where(d => d.Asked).Select(d => d.Draw.Answer).Distinct().Count()));
+    }
+
+    [Fact]
     public async Task Who_gives_no_score_is_asked_again_and_changes_no_answer()
     {
         using var small = Load("words-s", 4);

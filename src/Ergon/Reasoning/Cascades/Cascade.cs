@@ -119,13 +119,14 @@ internal sealed class Cascade(
         Learn(state.Gains, draws, IsRight, solved.Tally.Budget);
         for (var k = 0; k < draws.Length; k++)
         {
-            if (draws[k].Draw.Score is null)
+            var answer = draws[k].Draw.Answer;
+            if (draws[k].Draw.Score is null || Array.FindIndex(draws, d => d.Draw.Answer == answer && d.Draw.Score is not null) < k)
                 continue;
-            // What followed with the score, against what would have followed without it.
-            LoggedDraw[] without = [.. draws];
-            without[k] = draws[k] with { Draw = draws[k].Draw with { Score = null } };
+            // What followed with the answer's score, against what would have followed without it.
+            LoggedDraw[] without = [.. draws.Select(d => d.Draw.Answer == answer ? d with { Draw = d.Draw with { Score = null } } : d)];
             var (with, instead) = (Outcome(draws, k, IsRight, solved.Tally.Budget), Outcome(without, k, IsRight, solved.Tally.Budget));
-            var check = ended[k].Scoring?.Energy is { } energy && ended[k].Energy is { Value: > 0 } one ? energy / (one * solved.Tally.Budget) : 0;
+            var paid = ended.Where(d => d.Draw.Answer == answer).Sum(d => d.Scoring?.Energy?.Value ?? 0);
+            var check = ended[k].Energy is { Value: > 0 } one ? paid / (one.Value * solved.Tally.Budget) : 0;
             state.Gains.Learn(Stage.Verification, Alone(draws[k].Draw), 1, with.Right - instead.Right, check + with.Cost - instead.Cost, _scored);
         }
         // After the gains: those are of the confidence that decided.
