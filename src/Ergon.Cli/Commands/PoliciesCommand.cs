@@ -95,7 +95,7 @@ internal static class PoliciesCommand
             rows.Add(Row("arde, all draws, one score an answer", Cross([.. log.Select(FirstScores)]).Result, tokens));
             // Each asked about every survivor as it comes.
             rows.Add(Row("cascade, abandoning, scored", ReplayResult.Of(scored, new Cascade(state)) with { Agreeing = null }, tokens));
-            output.WriteLine(Text($"the cascade's confidence when it stopped, abandoning, scored: calibration error {Calibration(scored, state):F3}"));
+            output.WriteLine(Text($"the cascade's confidence when it stopped, abandoning, scored: calibration error {Calibration(scored, new Cascade(state), state)}"));
         }
         rows.Add(Row("gold-answer oracle", Oracle(log), tokens));
         Columns.Write(output, rows);

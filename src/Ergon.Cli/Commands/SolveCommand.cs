@@ -80,6 +80,9 @@ internal static class SolveCommand
             // Refuses an unknown policy before a model is loaded.
             var drawsAll = Policy(null) is FixedBudget or BestOfN;
             using var scorer = scoring.Open(parsed, terminal, engine, receipts, parsed.GetValue(seconds), Patience, cancellation);
+            // What is kept with a verifier model is about its scores.
+            if (scorer is not null)
+                learned = learned.For(scorer);
             var solving = new SolverOptions
             {
                 Samples = count,
