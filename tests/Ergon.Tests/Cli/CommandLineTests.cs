@@ -218,6 +218,8 @@ $", with.Error);
     {
         var receipt = new Receipt(new Joules(12.44), new Joules(2.1), new Joules(9.84), new Joules(0.5), TimeSpan.FromSeconds(1.4), 42, "measured:rapl", EnergyQuality.Counter, null);
         Assert.Equal("42 tokens · 12.4 J · 0.296 J/token · 8.89 W mean · prefill 2.10 J, decode 9.84 J, idle 0.5 J · measured:rapl (counter)", Receipts.Line(receipt));
+        // Of a small model's tokens thousandths of a joule say nothing.
+        Assert.Equal("0.000359", Receipts.Figure(0.00035926));
     }
 
     [Fact]
