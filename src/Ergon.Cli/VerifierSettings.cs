@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Ergon.Inference;
 using Ergon.Reasoning.Stopping;
 using Ergon.Reasoning.Verifiers;
 using Ergon.Runtime;
@@ -66,8 +67,18 @@ internal sealed class VerifierSettings
     /// <summary>A model of this machine.</summary>
     public static LocalVerifier Load(ParseResult parsed, Terminal terminal, EngineSettings engine, string model, VerifyBy by, EnergyMonitor? monitor, int? defaultContext, CancellationToken cancellation)
     {
-        var loaded = engine.Load(parsed, terminal, model, LocalVerifier.Sessions, defaultContext, cancellation, monitor);
-        return new LocalVerifier(loaded, by, monitor is null ? null : _ => monitor.OpenAll(), monitor is null ? [loaded] : [loaded, monitor]);
+        ErgonModel? loaded = null;
+        try
+        {
+            loaded = engine.Load(parsed, terminal, model, LocalVerifier.Sessions, defaultContext, cancellation, monitor);
+            return new LocalVerifier(loaded, by, monitor is null ? null : _ => monitor.OpenAll(), monitor is null ? [loaded] : [loaded, monitor]);
+        }
+        catch
+        {
+            loaded?.Dispose();
+            monitor?.Dispose();
+            throw;
+        }
     }
 
     private static bool IsAddress(string model) => model.StartsWith("http://", StringComparison.OrdinalIgnoreCase) || model.StartsWith("https://", StringComparison.OrdinalIgnoreCase);

@@ -20,13 +20,13 @@ internal sealed record Work(double Passes, double Bytes, double Flops, double Lo
     public double[] Kinds => [Passes, Bytes, Flops, LoneFlops, Logits];
 
     /// <summary>A prompt in one pass and its first token, then draws side by side that compute the prompt's last token anew.</summary>
-    public static Work Of(ModelOutline model, int prompt, int draws, int tokens)
+    public static Work Of(ModelOutline model, Native.GgmlType cacheType, int prompt, int draws, int tokens)
     {
         var vocabulary = model.Weights.First(w => w.Role == WeightRole.Output).Rows;
         var work = new Work(0, 0, 0, 0, (1.0 + (draws * tokens)) * vocabulary);
-        work = work.With(PassCost.Of(model, [SequencePass.Prefill(prompt)]), rows: prompt);
+        work = work.With(PassCost.Of(model, [SequencePass.Prefill(prompt)], cacheType), rows: prompt);
         for (var t = 0; t < tokens; t++)
-            work = work.With(PassCost.Of(model, [.. Enumerable.Repeat(SequencePass.Decode(prompt - 1 + t), draws)]), rows: draws);
+            work = work.With(PassCost.Of(model, [.. Enumerable.Repeat(SequencePass.Decode(prompt - 1 + t), draws)], cacheType), rows: draws);
         return work;
     }
 

@@ -64,12 +64,12 @@ internal static class CertifiedCommand
         {
             var all = ErrorControl.Count(rule, problems.Select(p => (p.Problem, p.Leader)));
             var sure = ErrorControl.Count(rule, problems.Where(p => p.Known).Select(p => (p.Problem, p.Leader)));
-            var (low, high) = Proportion.Interval(sure.Wrong, known);
-            rows.Add([rule.Name, Text($"{all.Stopped / (double)all.Tasks:P1}"), Text($"{sure.Wrong}"), Text($"{sure.Wrong / (double)Math.Max(1, known):P2}"), Text($"{low:P2} to {high:P2}"), Text($"{all.Wrong - sure.Wrong} of {problems.Length - known}"), Text($"{all.MeanDraws:F1}")]);
+            var (low, high) = known > 0 ? Proportion.Interval(sure.Wrong, known) : (0, 1);
+            rows.Add([rule.Name, Text($"{all.Stopped / (double)all.Tasks:P1}"), Text($"{sure.Wrong}"), known > 0 ? Text($"{sure.Wrong / (double)known:P2}") : "-", Text($"{low:P2} to {high:P2}"), Text($"{all.Wrong - sure.Wrong} of {problems.Length - known}"), Text($"{all.MeanDraws:F1}")]);
             held &= rule is not Certificate || low <= delta;
         }
         Columns.Write(output, rows);
-        output.WriteLine(Text($"certificates at delta {delta}: {(held ? "held" : "NOT held")}"));
+        output.WriteLine(Text($"certificates at delta {delta}: {(known == 0 ? "nothing was tested; use more problems" : held ? "held" : "NOT held")}"));
         return held;
     }
 

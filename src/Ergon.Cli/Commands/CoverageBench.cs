@@ -1,5 +1,5 @@
 using System.CommandLine;
-using System.Text.Json;
+using Ergon.Reasoning.Evaluation;
 using Ergon.Reasoning.Scaling;
 
 namespace Ergon.Cli.Commands;
@@ -42,25 +42,13 @@ internal static class CoverageBench
     // Problems that have all draws; of one model, so that its size tells a law nothing.
     private static SampledRun Read(string path)
     {
-        var tasks = new SortedDictionary<int, SortedDictionary<int, bool>>();
-        try
-        {
-            foreach (var line in File.ReadLines(path).Skip(1))
-            {
-                using var draw = JsonDocument.Parse(line);
-                var item = draw.RootElement.GetProperty("item").GetInt32();
-                if (!tasks.TryGetValue(item, out var samples))
-                    tasks[item] = samples = [];
-                samples[draw.RootElement.GetProperty("sample").GetInt32()] = draw.RootElement.GetProperty("right").GetBoolean();
-            }
-        }
-        catch (Exception e) when (e is IOException or JsonException or KeyNotFoundException or InvalidOperationException)
-        {
-            throw new ErgonException($"'{path}' is no journal of draws ({e.Message}); write one by 'ergon eval --samples 16 --out FILE'.", e);
-        }
-        var most = tasks.Count == 0 ? 0 : tasks.Values.Max(t => t.Count);
-        return most < 2 * Fewest ? throw new ErgonException($"'{path}' has {most} draws a problem, but {2 * Fewest} are needed; use 'ergon eval --samples 16' or more.")
-            : new SampledRun(1, 1, [.. tasks.Values.Where(t => t.Count == most).Select(t => (bool[])[.. t.Values])]);
+        var (settings, draws) = EvaluationJournal.Load(path);
+        if (settings.Policy is { } policy)
+            throw new ErgonException($"'{path}' has the draws that the policy {policy} left; use 'ergon eval' with a policy that makes all draws.");
+        if (settings.Samples < 2 * Fewest)
+            throw new ErgonException($"'{path}' has {settings.Samples} draws a problem, but {2 * Fewest} are needed; use 'ergon eval --samples 16' or more.");
+        bool[][] tasks = [.. draws.GroupBy(d => d.Item).Where(g => g.Count() == settings.Samples).Select(g => (bool[])[.. g.Select(d => d.Right)])];
+        return tasks.Length > 0 ? new SampledRun(1, 1, tasks) : throw new ErgonException($"'{path}' has no problem with all its draws; let 'ergon eval' go on.");
     }
 
     private static string Text(FormattableString text) => FormattableString.Invariant(text);

@@ -76,7 +76,7 @@ internal static class LawsBench
                     if (receipt.Energy is { } energy)
                         joules.Add(energy.Value);
                 }
-                points.Add(new(Path.GetFileNameWithoutExtension(file), loaded.Description.ParameterCount, draws, tokens, Work.Of(outline, PromptTokens, draws, tokens),
+                points.Add(new(Path.GetFileNameWithoutExtension(file), loaded.Description.ParameterCount, draws, tokens, Work.Of(outline, loaded.CacheType, PromptTokens, draws, tokens),
                     Median.Of(seconds).Value, joules.Count < rounds ? null : Median.Of(joules).Value, source));
                 terminal.Status($"{Path.GetFileNameWithoutExtension(file)}: {draws} draws of {tokens} tokens", isLast: false);
             }

@@ -42,7 +42,7 @@ internal static class SolveCommand
         var wave = Settings.Whole("--wave", null, $"Draws at once [default: as many as are expected to take the fewest joules, chosen anew after each draw, {WidestWave} at most, or {FullWave} where the policy draws all]", 1, 255);
         var temperature = Settings.Number("--temp", "Temperature [default: 0.8]", "a number, 0 to 100", x => x is >= 0 and <= 100);
         var most = Settings.Whole("--max-tokens", "-n", "Tokens of a draw at most [default: as many as the context holds]", 1);
-        var seed = Settings.Whole("--seed", "-s", "Make draws repeatable [default: 99]", 0);
+        var seed = Settings.Whole("--seed", "-s", "Make draws repeatable, to the last bit with --wave given [default: 99]", 0);
         var json = Settings.Json();
         var (engine, receipts, scoring) = (new EngineSettings(), new Receipts(), new VerifierSettings());
         var verb = new Verb("solve", "Answer one question by drawing until the answer is settled",
@@ -113,7 +113,8 @@ internal static class SolveCommand
             EscalatedProblem solved = null!;
             await foreach (var problem in new Escalation(rungs, asked, Policy, learned, solving, parsed.GetValue(worth) ?? Cascade.DefaultWorth).RunAsync(cancellation))
                 solved = problem;
-            if (path is not null)
+            // Beside a verifier model nobody knows the right answer: nothing was learned, and scores that the state was fitted with are not this model's.
+            if (path is not null && scorer is null)
                 learned.Save(path);
             var result = SolveReport.Of(solved, rungs, Lower(form), name, error, options, solving, learned, Stopwatch.GetElapsedTime(began));
             if (parsed.GetValue(json))

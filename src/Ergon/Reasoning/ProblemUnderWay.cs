@@ -170,12 +170,12 @@ internal sealed class ProblemUnderWay : IDisposable
             return draw;
         var own = new Lazy<Task<VerifierScore>>(() => verifier.ScoreAsync(Problem, draw.Text, _stop.Token));
         var asked = _scores.GetOrAdd(answer, own);
-        var (score, receipt) = await asked.Value.ConfigureAwait(false);
+        var (score, receipt, wasAsked) = await asked.Value.ConfigureAwait(false);
         _caller.ThrowIfCancellationRequested();
         if (score is null)
             _scores.TryRemove(KeyValuePair.Create(answer, asked));
         draw = draw with { Draw = draw.Draw with { Score = score } };
-        if (asked != own)
+        if (asked != own || !wasAsked)
             return draw;
         _scorings[index] = receipt;
         return draw with { Asked = true, Scoring = _options.Budget is not null && receipt is not null ? await receipt.ConfigureAwait(false) : null };

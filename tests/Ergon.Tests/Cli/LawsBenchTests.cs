@@ -2,6 +2,8 @@ using Ergon.Cli;
 using Ergon.Cli.Bench;
 using Ergon.Cost;
 using Ergon.Models;
+using Ergon.Reasoning.Evaluation;
+using Ergon.Tests.Reasoning;
 
 namespace Ergon.Tests.Cli;
 
@@ -15,7 +17,7 @@ public sealed class LawsBenchTests : IDisposable
     private static LawPoint Point(string shape, int draws, int tokens)
     {
         var outline = PublishedModel.Named(shape).Outline(QuantizationMix.All.First(m => m.Name == "q4_0"));
-        var work = Work.Of(outline, 32, draws, tokens);
+        var work = Work.Of(outline, Ergon.Native.GgmlType.F16, 32, draws, tokens);
         var seconds = (2e-3 * work.Passes) + (work.Bytes / 1e10) + ((work.Flops + work.LoneFlops) / 4e10) + (work.Logits / 1e8);
         return new LawPoint(shape, outline.WeightBytes * 2, draws, tokens, work, seconds, 20 * seconds, "modelled:test");
     }
@@ -64,8 +66,11 @@ public sealed class LawsBenchTests : IDisposable
         var path = _folder.File("half.jsonl");
         var random = new Random(1);
         // Half of the problems by a third of the draws, the others by none, of which one has a draw less: it is left out.
-        File.WriteAllLines(path, ["{\"journal\":1}", .. from item in Enumerable.Range(0, 200) from sample in Enumerable.Range(0, item == 7 ? 15 : 16)
-                                                        select $$"""{"item":{{item}},"sample":{{sample}},"right":{{(item % 2 == 0 && random.Next(3) == 0 ? "true" : "false")}}}"""]);
+        using (var journal = EvaluationJournal.Open(path, EvaluationJournalTests.Settings() with { Items = 200, Samples = 16 }))
+        {
+            foreach (var (item, sample) in from item in Enumerable.Range(0, 200) from sample in Enumerable.Range(0, item == 7 ? 15 : 16) select (item, sample))
+                journal.Add(EvaluationJournalTests.Draw(item, sample, right: item % 2 == 0 && random.Next(3) == 0));
+        }
         var (exit, text, _) = await RunAsync("dev", "coverage", path);
         Assert.Equal(Exit.Ok, exit);
         var row = text.Split('\n').Single(l => l.Contains("curve to 8", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries);
@@ -73,8 +78,12 @@ public sealed class LawsBenchTests : IDisposable
         // 100 of 199, less those of a third to the sixteenth.
         Assert.InRange(double.Parse(row[5], System.Globalization.CultureInfo.InvariantCulture), 49.5, 50.5);
         Assert.InRange(double.Parse(row[^1], System.Globalization.CultureInfo.InvariantCulture), -2, 2);
-        File.WriteAllText(path, "{}\n{}");
-        Assert.Contains("no journal of draws", (await RunAsync("dev", "coverage", path)).Error, StringComparison.Ordinal);
+        using (EvaluationJournal.Open(_folder.File("live.jsonl"), EvaluationJournalTests.Settings() with { Samples = 16, Policy = "cascade" }))
+        {
+        }
+        Assert.Contains("the policy cascade left", (await RunAsync("dev", "coverage", _folder.File("live.jsonl"))).Error, StringComparison.Ordinal);
+        File.WriteAllText(path, "{}\n{}\n");
+        Assert.Contains("no journal of 'ergon eval'", (await RunAsync("dev", "coverage", path)).Error, StringComparison.Ordinal);
     }
 
     [Fact]

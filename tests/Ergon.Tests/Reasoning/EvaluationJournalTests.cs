@@ -37,6 +37,8 @@ public sealed class EvaluationJournalTests : IDisposable
         Write(draws);
         using var journal = EvaluationJournal.Open(File, Settings());
         Assert.Equal([draws[2], draws[1], draws[0]], journal.Draws());
+        journal.Dispose();
+        Assert.Equal([draws[2], draws[1], draws[0]], EvaluationJournal.Load(File).Draws);
         Assert.Equal((3, 2.5), (journal.Found, journal.Seconds));
         Assert.Equal(draws[0], journal.Find(1, 0));
         Assert.Null(journal.Find(1, 1));
@@ -50,6 +52,10 @@ public sealed class EvaluationJournalTests : IDisposable
         Write(Draw(0, 0), Draw(0, 1));
         using (var file = new FileStream(File, FileMode.Open))
             file.SetLength(file.Length - cut);
+        // Who only reads changes nothing.
+        var length = new FileInfo(File).Length;
+        var (settings, draws) = EvaluationJournal.Load(File);
+        Assert.Equal((Settings(), Draw(0, 0), length), (settings, Assert.Single(draws), new FileInfo(File).Length));
         using (var journal = EvaluationJournal.Open(File, Settings()))
         {
             Assert.Equal(1, journal.Found);

@@ -78,6 +78,31 @@ public sealed class RemoteJudgeTests
         Assert.Equal((3, 0), (server.Requests.Count, judge.Failures));
     }
 
+    [Theory]
+    [InlineData(400)]
+    [InlineData(413)]
+    public async Task A_text_that_a_server_refuses_after_it_has_judged_others_is_one_failure_and_probabilities_are_asked_for_as_before(int status)
+    {
+        using var server = new LoopbackServer(request => request.Body.Contains("too long", StringComparison.Ordinal) ? Says("", status: status) : Says("Yes", Top(("Yes", 0.5), ("No", 0.25))));
+        using var judge = Judge(server);
+        Assert.Equal(2.0 / 3, (await Ask(judge))!.Value, 9);
+        Assert.Null((await judge.ScoreAsync(s_problem, "too long", CancellationToken.None)).Score);
+        Assert.Equal((1, $"it answered {status}"), (judge.Failures, judge.LastFailure));
+        Assert.Equal(2.0 / 3, (await Ask(judge))!.Value, 9);
+    }
+
+    [Fact]
+    public async Task An_alternative_that_is_null_has_no_part_and_too_long_an_answer_is_a_failure()
+    {
+        using var server = new LoopbackServer(_ => Says("Yes", """{"content":[{"top_logprobs":[null,{"token":"No","logprob":0}]}]}"""));
+        using var judge = Judge(server);
+        Assert.Equal(0, await Ask(judge));
+        using var endless = new LoopbackServer(_ => Says(new string('x', 2 << 20)));
+        using var other = Judge(endless);
+        Assert.Null(await Ask(other));
+        Assert.Equal(1, other.Failures);
+    }
+
     [Fact]
     public async Task A_server_that_hangs_gives_no_verdict_within_the_time_and_is_given_up_after_a_few()
     {

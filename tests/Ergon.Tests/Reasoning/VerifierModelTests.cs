@@ -52,7 +52,7 @@ public sealed class VerifierModelTests
         {
             foreach (var draw in solved.Draws.Where(d => d.Draw.Answer is not null))
             {
-                var (score, receipt) = await verifier.ScoreAsync(solved.Problem, draw.Text, CancellationToken.None);
+                var (score, receipt, _) = await verifier.ScoreAsync(solved.Problem, draw.Text, CancellationToken.None);
                 Assert.InRange(score!.Value, 1e-9, 1);
                 Assert.Equal(1, (await receipt!).Energy!.Value.Value);
                 (draw.Draw.Answer == solved.Problem.Gold ? right : wrong).Add(score.Value);
@@ -75,7 +75,8 @@ public sealed class VerifierModelTests
         Assert.Equal(each[0] / (each[0] + each[1]), score, 1e-6);
         Assert.True(judge.IsProbability);
 
-        Assert.Null((await judge.ScoreAsync(problem, string.Join(' ', Enumerable.Range(0, 300)), CancellationToken.None)).Score);
+        // What was not looked at took nothing.
+        Assert.Equal(new VerifierScore(null, null, Asked: false), await judge.ScoreAsync(problem, string.Join(' ', Enumerable.Range(0, 300)), CancellationToken.None));
         Assert.Equal(1, judge.Failures);
         Assert.Contains("do not fit its context of 256", judge.LastFailure, StringComparison.Ordinal);
     }

@@ -50,9 +50,10 @@ internal sealed class EvaluationJournal : IDisposable
             // A file of somebody else's is not emptied because it has no line.
             if (end == 0 && !(bytes.AsSpan().StartsWith(s_beginning) || s_beginning.AsSpan().StartsWith(bytes)))
                 throw NoJournal(path);
-            List<EvaluatedDraw> draws = [];
+            string[] lines = Encoding.UTF8.GetString(bytes, 0, end).Split('\n', StringSplitOptions.RemoveEmptyEntries);
             if (end > 0)
-                Read(path, Encoding.UTF8.GetString(bytes, 0, end).Split('\n', StringSplitOptions.RemoveEmptyEntries), settings, draws);
+                RequireSame(path, lines[0], settings);
+            var draws = Read(path, lines);
             file.SetLength(end);
             file.Position = end;
             var journal = new EvaluationJournal(file) { Found = draws.Count, Seconds = draws.Select(d => d.At).DefaultIfEmpty(0).Max() };
@@ -69,6 +70,32 @@ internal sealed class EvaluationJournal : IDisposable
         {
             file.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>What is in a file, which is left as it is.</summary>
+    /// <returns>The settings, and the draws by problem and in order; a last line without its end is left out.</returns>
+    /// <exception cref="ErgonException">The file is no journal, or cannot be read.</exception>
+    public static (EvaluationSettings Settings, IReadOnlyList<EvaluatedDraw> Draws) Load(string path)
+    {
+        string text;
+        try
+        {
+            text = File.ReadAllText(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ErgonException($"The journal {path} cannot be read ({e.Message.TrimEnd('.')}); name a file of 'ergon eval --out'.", e);
+        }
+        var lines = text[..(text.LastIndexOf('\n') + 1)].Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        try
+        {
+            var settings = JsonSerializer.Deserialize(lines is [var first, ..] ? first : "", EvaluationJson.Default.EvaluationSettings)!;
+            return (settings, [.. Read(path, lines).OrderBy(d => d.Item).ThenBy(d => d.Sample)]);
+        }
+        catch (JsonException e)
+        {
+            throw new ErgonException($"{path} is no journal of 'ergon eval'; name a file that its --out wrote.", e);
         }
     }
 
@@ -106,9 +133,10 @@ internal sealed class EvaluationJournal : IDisposable
         _file.Flush();
     }
 
-    private static void Read(string path, string[] lines, EvaluationSettings settings, List<EvaluatedDraw> draws)
+    // Of the lines after the first.
+    private static List<EvaluatedDraw> Read(string path, string[] lines)
     {
-        RequireSame(path, lines[0], settings);
+        List<EvaluatedDraw> draws = [];
         for (var i = 1; i < lines.Length; i++)
         {
             try
@@ -120,6 +148,7 @@ internal sealed class EvaluationJournal : IDisposable
                 throw new ErgonException($"{path}, line {i + 1}: it is no draw of an evaluation ({e.Message.TrimEnd('.')}); name another --out.", e);
             }
         }
+        return draws;
     }
 
     private static void RequireSame(string path, string line, EvaluationSettings settings)

@@ -114,7 +114,7 @@ internal sealed class Arde(LogisticModel model, double typicalLogProbability, Le
         return index < 0 ? 0 : Verdict(tally, answer) ?? Model.Probability(Rows(tally, typicalLogProbability, typicalScore)[index]);
     }
 
-    /// <summary>Learns from one problem whose right answer has become known; it counts once, however many tallies and answers it has. Deterministic in the order of problems.</summary>
+    /// <summary>Learns from one problem whose right answer has become known; each of its answers counts once, however many tallies have it. Deterministic in the order of problems.</summary>
     /// <param name="tallies">Of its draws, of the first of them as of all, as confidence is asked for after any number.</param>
     /// <param name="isRight">Whether an answer is right.</param>
     public void Learn(IEnumerable<Tally> tallies, Func<string, bool> isRight)

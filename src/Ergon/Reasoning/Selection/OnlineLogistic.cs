@@ -61,7 +61,7 @@ internal sealed class OnlineLogistic
     }
 
     /// <summary>Learns from one problem.</summary>
-    /// <param name="rows">Features, whether what they are of was right, and its weight; together as much as one problem should count.</param>
+    /// <param name="rows">Features, whether what they are of was right, and how much that counts.</param>
     public void Learn(IReadOnlyList<(double[] Row, bool Right, double Weight)> rows)
     {
         if (rows.Count == 0)

@@ -9,7 +9,7 @@ namespace Ergon.Reasoning.Tasks;
 internal sealed class StepWatch
 {
     private readonly StringBuilder _rest = new(); // from where the next step can begin
-    private bool _isFalse;
+    private bool _isFalse, _hasSign;
 
     /// <summary>Takes the next piece.</summary>
     /// <returns>Whether a step up to here is complete and false; once it is, it stays so.</returns>
@@ -18,8 +18,10 @@ internal sealed class StepWatch
         if (_isFalse)
             return true;
         _rest.Append(piece);
+        // Without a sign there is no step, however long the text gets.
+        _hasSign |= piece.Contains('=', StringComparison.Ordinal);
         // The last number may go on; one that a space follows does not.
-        if (!piece.AsSpan().ContainsAny(' ', '\n'))
+        if (!_hasSign || !piece.AsSpan().ContainsAny(' ', '\n'))
             return false;
         var text = _rest.ToString();
         var end = text.AsSpan().LastIndexOfAny(' ', '\n');
@@ -32,6 +34,7 @@ internal sealed class StepWatch
         _isFalse = right < steps;
         // A step has one sign: the next begins after this one's, or after the result that was read.
         _rest.Remove(0, Math.Max(sign + 1, matched));
+        _hasSign = text.AsSpan(Math.Max(sign + 1, matched)).Contains('=');
         return _isFalse;
     }
 }

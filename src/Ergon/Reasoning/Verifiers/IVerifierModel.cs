@@ -16,7 +16,8 @@ internal enum VerifyBy
 /// <summary>What a verifier model said of a text.</summary>
 /// <param name="Score">Above 0 for what it thinks least of, below 1 for what it thinks most of; both bounds included where it only said a word. <see langword="null"/> where it came to none.</param>
 /// <param name="Receipt">What asking took; one without a figure tells why. <see langword="null"/> where nothing is metered.</param>
-internal readonly record struct VerifierScore(double? Score, Task<Receipt>? Receipt);
+/// <param name="Asked">Whether it began to look at the text: false where it was cancelled before, or the text is too long for it.</param>
+internal readonly record struct VerifierScore(double? Score, Task<Receipt>? Receipt, bool Asked = true);
 
 /// <summary>
 /// A model that says what it thinks of another's answers. Unlike a task's verifier it may err: a score moves the confidence and settles nothing. Thread-safe.

@@ -16,7 +16,7 @@ internal sealed record JudgeChoice(JudgeMessage? Message, JudgeProbabilities? Lo
 internal sealed record JudgeProbabilities(IReadOnlyList<JudgeToken>? Content);
 
 /// <summary>The likeliest tokens in its place.</summary>
-internal sealed record JudgeToken(IReadOnlyList<JudgeAlternative>? TopLogprobs);
+internal sealed record JudgeToken(IReadOnlyList<JudgeAlternative?>? TopLogprobs);
 
 internal sealed record JudgeAlternative(string? Token, double Logprob);
 

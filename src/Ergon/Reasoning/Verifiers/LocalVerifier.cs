@@ -51,7 +51,7 @@ internal sealed class LocalVerifier : IVerifierModel
         {
             Interlocked.Increment(ref _failures);
             LastFailure = $"{tokens} tokens do not fit its context of {_model.ContextLength}";
-            return default;
+            return new VerifierScore(null, null, Asked: false);
         }
         // A request of all that the model does is one at a time.
         try
@@ -60,7 +60,7 @@ internal sealed class LocalVerifier : IVerifierModel
         }
         catch (OperationCanceledException)
         {
-            return default;
+            return new VerifierScore(null, null, Asked: false);
         }
         var close = _meter?.Invoke(null);
         double? score = null;

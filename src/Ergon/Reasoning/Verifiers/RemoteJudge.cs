@@ -26,7 +26,7 @@ internal sealed class RemoteJudge : IVerifierModel
     private readonly TimeSpan _limit;
     private readonly int _patience;
     private readonly bool _hasKey;
-    private volatile bool _isReached, _wordsOnly;
+    private volatile bool _isReached, _isAnswered, _wordsOnly;
     private int _failures, _inARow;
 
     /// <param name="endpoint">What <c>/chat/completions</c> is appended to, such as <c>http://localhost:8080/v1</c>; http or https.</param>
@@ -41,7 +41,7 @@ internal sealed class RemoteJudge : IVerifierModel
             throw new ErgonException($"The verifier's address must be like http://localhost:8080/v1, without user and query, but is not; keys are taken from {KeyVariable}.");
         _address = new Uri(parsed.AbsoluteUri.TrimEnd('/') + "/chat/completions");
         (_model, _limit, _patience, _hasKey) = (model, limit, patience ?? int.MaxValue, key is not null);
-        _client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false }) { Timeout = Timeout.InfiniteTimeSpan, MaxResponseContentBufferSize = MostBytes };
+        _client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false }) { Timeout = Timeout.InfiniteTimeSpan };
         if (key is null)
             return;
         if (key.AsSpan().ContainsAnyExceptInRange('!', '~'))
@@ -98,14 +98,18 @@ internal sealed class RemoteJudge : IVerifierModel
         using var content = JsonContent.Create(asked, JudgeJson.Default.JudgeRequest);
         // Some servers read no body in pieces.
         await content.LoadIntoBufferAsync(cancellation).ConfigureAwait(false);
-        using var response = await _client.PostAsync(_address, content, cancellation).ConfigureAwait(false);
+        using var request = new HttpRequestMessage(HttpMethod.Post, _address) { Content = content };
+        using var response = await _client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellation).ConfigureAwait(false);
         _isReached = true;
         switch ((int)response.StatusCode)
         {
-            case 400 or 422 when withProbabilities:
+            case 400 or 422 when withProbabilities && !_isAnswered:
                 // A server may refuse what it does not know.
                 _wordsOnly = true;
                 return await AskAsync(question, cancellation).ConfigureAwait(false);
+            case 400 or 413 or 422 when _isAnswered:
+                // It has judged others: this text is too long for it, say.
+                return (null, $"it answered {(int)response.StatusCode}");
             case 401 or 403:
                 throw new ErgonException($"The verifier at {Shown} refuses the request ({(int)response.StatusCode}); {(_hasKey ? $"the key in {KeyVariable} does not fit" : $"set {KeyVariable} to its key")}.");
             case >= 300 and < 500 and not (408 or 429):
@@ -113,12 +117,15 @@ internal sealed class RemoteJudge : IVerifierModel
             case not 200:
                 return (null, $"it answered {(int)response.StatusCode}");
         }
+        _isAnswered = true;
+        await response.Content.LoadIntoBufferAsync(MostBytes, cancellation).ConfigureAwait(false);
         try
         {
             return (await response.Content.ReadFromJsonAsync(JudgeJson.Default.JudgeResponse, cancellation).ConfigureAwait(false))?.Choices is [{ } first, ..] ? (first, null) : (null, "its answer has no choices");
         }
-        catch (JsonException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
+            // An unknown charset is the latter.
             return (null, "its answer is not the JSON of a chat completion");
         }
     }
@@ -127,8 +134,8 @@ internal sealed class RemoteJudge : IVerifierModel
     {
         if (choice.Logprobs?.Content is [{ TopLogprobs: { } tokens }, ..])
         {
-            var yes = tokens.Where(t => Word(t.Token) == true).Sum(t => Math.Exp(t.Logprob));
-            var no = tokens.Where(t => Word(t.Token) == false).Sum(t => Math.Exp(t.Logprob));
+            var yes = tokens.Where(t => Word(t?.Token) == true).Sum(t => Math.Exp(t!.Logprob));
+            var no = tokens.Where(t => Word(t?.Token) == false).Sum(t => Math.Exp(t!.Logprob));
             if (yes + no is > 0 and var both && double.IsFinite(both))
                 return yes / both;
         }
