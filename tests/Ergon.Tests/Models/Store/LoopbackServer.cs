@@ -78,7 +78,9 @@ internal sealed class LoopbackServer : IDisposable
                 headers[line[..line.IndexOf(':')]] = line[(line.IndexOf(':') + 2)..];
 
             var body = new char[int.Parse(headers.GetValueOrDefault("Content-Length", "0"), System.Globalization.CultureInfo.InvariantCulture)];
-            await reader.ReadBlockAsync(body);
+            // Reading nothing would wait for something.
+            if (body.Length > 0)
+                await reader.ReadBlockAsync(body);
             var request = new Request(path, headers) { Body = new string(body) };
             lock (Requests)
                 Requests.Add(request);
