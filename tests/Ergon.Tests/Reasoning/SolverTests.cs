@@ -134,10 +134,11 @@ public sealed class SolverTests
     public async Task A_verifiers_joules_are_booked_apart_where_a_meter_sees_them_and_named_where_none_does()
     {
         using var measured = Monitor(EnergyQuality.Counter);
+        var began = System.Diagnostics.Stopwatch.GetTimestamp();
         var seen = (await Solve(new FixedBudget(), 1, 1, 1, samples: 2, monitor: measured, task: new Waiting()))[0];
         var stage = seen.Stages.Single(s => s.Stage == Stage.Verification);
-        // Two checks of a fifth of a second at 10 W; timers may end a moment early.
-        Assert.InRange(stage.Energy!.Value.Value, 3.5, 20);
+        // Two checks of a fifth of a second at 10 W, or of longer on a busy machine; timers may end a moment early.
+        Assert.InRange(stage.Energy!.Value.Value, 3.5, 10 * System.Diagnostics.Stopwatch.GetElapsedTime(began).TotalSeconds);
         Assert.Equal((2, seen.Energy!.Value.Value), (stage.Count, seen.Stages.Sum(s => s.Energy!.Value.Value)));
         using var modelled = Monitor();
         var unseen = (await Solve(new FixedBudget(), 1, 1, 1, samples: 2, monitor: modelled, task: new Waiting()))[0];
