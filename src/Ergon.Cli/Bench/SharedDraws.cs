@@ -31,7 +31,7 @@ internal sealed class SharedDraws(ErgonModel model, int[] prompt, bool logProbab
     {
         var options = new GenerationOptions
         {
-            MaxTokens = tokens, IgnoreEndOfGeneration = true, LogProbabilities = logProbabilities, Sampling = new SamplingOptions { Temperature = 0.8f, TopK = 0, TopP = 1, MinP = 0, Seed = (uint)seed },
+            MaxTokens = tokens, IgnoreEndOfGeneration = true, LogProbabilities = logProbabilities, Sampling = SamplingOptions.Whole(0.8f, (uint)seed),
         };
         await foreach (var _ in session.GenerateAsync(prompt, options, cancellation))
         {

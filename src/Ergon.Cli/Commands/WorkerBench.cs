@@ -47,7 +47,7 @@ internal static class WorkerBench
                 MaxTokens = AnswerTokens,
                 IgnoreEndOfGeneration = true,
                 // Every other one draws.
-                Sampling = i % 2 == 0 ? new() : new() { Temperature = 1, TopK = 0, TopP = 1, MinP = 0, Seed = (uint)i },
+                Sampling = i % 2 == 0 ? new() : SamplingOptions.Whole(1, (uint)i),
             };
             var expected = new List<int>();
             await foreach (var token in here.GenerateAsync(prompt, generation, cancellation))

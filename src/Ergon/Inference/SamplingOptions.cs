@@ -49,6 +49,9 @@ public sealed record SamplingOptions
     /// <summary>A grammar in GBNF that the text must follow; <see langword="null"/> for none.</summary>
     public string? Grammar { get; init; }
 
+    /// <summary>Draws from the model's whole distribution: nothing is cut off.</summary>
+    internal static SamplingOptions Whole(float temperature, uint seed) => new() { Temperature = temperature, TopK = 0, TopP = 1, MinP = 0, Seed = seed };
+
     /// <summary>Throws unless every value is in its range.</summary>
     /// <exception cref="ErgonException">Names the setting, its value and the range.</exception>
     public void Validate(int vocabularySize)

@@ -131,7 +131,7 @@ internal sealed class ProblemUnderWay : IDisposable
             {
                 MaxTokens = _options.MaxTokens,
                 LogProbabilities = true,
-                Sampling = new SamplingOptions { Temperature = _options.Temperature, TopK = 0, TopP = 1, MinP = 0, Seed = SplitMix64.DrawSeed(_options.Seed, _item, index) },
+                Sampling = SamplingOptions.Whole(_options.Temperature, SplitMix64.DrawSeed(_options.Seed, _item, index)),
             };
             close = _meter?.Invoke(own);
             try

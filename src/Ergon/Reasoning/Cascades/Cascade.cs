@@ -55,24 +55,10 @@ internal sealed class Cascade(
     public string? Choose(Tally tally) => state.Selector.Choose(tally)?.Answer;
 
     /// <summary>Whether a draw survives to the verifier: it has an answer, none of its steps is false, and a failure is likely enough for what a check takes.</summary>
-    public bool Verifies(Draw draw)
-    {
-        if (draw.Answer is null || draw.Evidence < 1)
-            return false;
-        var confidence = Alone(draw);
-        var (gain, cost) = state.Gains.Expect(Stage.Verification, confidence, 1, 1 - confidence, 0, model);
-        return gain * _worth > cost;
-    }
+    public bool Verifies(Draw draw) => IsWorthAsking(draw, 1, model);
 
     /// <summary>Likewise for a verifier model, whose score is no verdict: what it gains is that draws go on, or end, where they would not have.</summary>
-    public bool Scores(Draw draw)
-    {
-        if (draw.Answer is null || draw.Evidence < 1)
-            return false;
-        var confidence = Alone(draw);
-        var (gain, cost) = state.Gains.Expect(Stage.Verification, confidence, 1, PutRight * (1 - confidence), 0, _scored);
-        return gain * _worth > cost;
-    }
+    public bool Scores(Draw draw) => IsWorthAsking(draw, PutRight, _scored);
 
     /// <summary>Learns from draws whose right answer has become known: what going on from each of them would have brought and cost, had it stopped by itself.</summary>
     /// <param name="gains">What learns.</param>
@@ -135,6 +121,15 @@ internal sealed class Cascade(
         return true;
 
         bool IsRight(string answer) => solved.Problem.Gold is { } gold ? answer == gold : passed.Contains(answer);
+    }
+
+    private bool IsWorthAsking(Draw draw, double putsRight, string? who)
+    {
+        if (draw.Answer is null || draw.Evidence < 1)
+            return false;
+        var confidence = Alone(draw);
+        var (gain, cost) = state.Gains.Expect(Stage.Verification, confidence, 1, putsRight * (1 - confidence), 0, who);
+        return gain * _worth > cost;
     }
 
     // How likely the answer is right, and what was spent after a draw, where the cascade goes on from it to its end; where it would go on beyond the

@@ -117,20 +117,5 @@ internal sealed class Escalation(IReadOnlyList<Rung> rungs, IReasoningTask task,
     private double Ratio(int from, int to) => rungs[to].Bytes / (double)rungs[from].Bytes;
 
     // Some of a task's problems.
-    private sealed class Chosen(IReasoningTask task, IReadOnlyList<Problem> problems) : IReasoningTask
-    {
-        public string Name => task.Name;
-
-        public IReadOnlyList<Problem> Problems => problems;
-
-        public string? Extract(Problem problem, string text) => task.Extract(problem, text);
-
-        public double? Evidence(Problem problem, string text) => task.Evidence(problem, text);
-
-        public Func<string, bool>? Watch(Problem problem) => task.Watch(problem);
-
-        public ValueTask<bool?> VerifyAsync(Problem problem, string text, CancellationToken cancellation) => task.VerifyAsync(problem, text, cancellation);
-
-        public ValueTask<bool> IsRightAsync(Problem problem, string text, CancellationToken cancellation) => task.IsRightAsync(problem, text, cancellation);
-    }
+    private sealed class Chosen(IReasoningTask task, IReadOnlyList<Problem> problems) : TaskView(task, problems);
 }

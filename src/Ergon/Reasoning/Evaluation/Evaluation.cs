@@ -146,7 +146,7 @@ internal sealed class Evaluation(
             MaxTokens = settings.MaxTokens,
             StopSequences = model.ChatTemplate is null ? task.PlainEnds : [],
             LogProbabilities = true,
-            Sampling = new SamplingOptions { Temperature = settings.Temperature, TopK = 0, TopP = 1, MinP = 0, Seed = SplitMix64.DrawSeed(settings.Seed, item, sample) },
+            Sampling = SamplingOptions.Whole(settings.Temperature, SplitMix64.DrawSeed(settings.Seed, item, sample)),
         };
         var began = Stopwatch.GetTimestamp();
         var close = meter?.Invoke(session);

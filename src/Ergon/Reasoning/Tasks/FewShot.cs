@@ -4,7 +4,7 @@ namespace Ergon.Reasoning.Tasks;
 /// A task whose problems are asked after worked examples: as turns of a chat where the model has a template, otherwise as texts before the prompt, parted by
 /// a blank line. No problem is asked that is one of the examples, by its prompt, wherever either came from.
 /// </summary>
-internal sealed class FewShot : IReasoningTask
+internal sealed class FewShot : TaskView
 {
     private readonly IReasoningTask _task;
     private readonly string _plain;
@@ -12,27 +12,16 @@ internal sealed class FewShot : IReasoningTask
     /// <param name="task">Whose problems are asked.</param>
     /// <param name="examples">Shown, in this order; each with a right answer.</param>
     /// <exception cref="ErgonException">An example has no answer to show, or no problem is left to ask.</exception>
-    public FewShot(IReasoningTask task, IReadOnlyList<Problem> examples)
+    public FewShot(IReasoningTask task, IReadOnlyList<Problem> examples) : base(task, Others(task, examples))
     {
-        if (examples.FirstOrDefault(e => (e.Worked ?? e.Gold) is null) is { } bare)
-            throw new ErgonException($"shots is {examples.Count}, but problem '{bare.Id}' has no answer to show; give it a 'worked' or an 'answer', or use fewer shots.");
-        var shown = examples.Select(e => e.Prompt).ToHashSet(StringComparer.Ordinal);
-        (_task, Examples, Problems) = (task, examples, [.. task.Problems.Where(p => !shown.Contains(p.Prompt))]);
-        if (Problems.Count == 0)
-            throw new ErgonException($"shots is {examples.Count}, but every one of the task's {task.Problems.Count} problems is among them; use fewer, or examples of another file.");
+        (_task, Examples) = (task, examples);
         _plain = string.Concat(examples.Select(e => $"{Joined(task.PlainPrompt(e), Answer(e))}\n\n"));
     }
 
-    public string Name => _task.Name;
-
-    public IReadOnlyList<Problem> Problems { get; }
-
-    public IReadOnlyList<Problem> Examples { get; }
+    public override IReadOnlyList<Problem> Examples { get; }
 
     // Where nothing ends a continuation, what parts the examples does.
-    public IReadOnlyList<string> PlainEnds => _task.PlainEnds is { Count: > 0 } ends ? ends : ["\n\n"];
-
-    public bool HasVerifier => _task.HasVerifier;
+    public override IReadOnlyList<string> PlainEnds => _task.PlainEnds is { Count: > 0 } ends ? ends : ["\n\n"];
 
     /// <summary>The first problems of a task, to be shown as examples of another or of itself.</summary>
     /// <param name="count">How many.</param>
@@ -50,15 +39,14 @@ internal sealed class FewShot : IReasoningTask
     /// <summary>A prompt and what comes after it, parted by a space where nothing parts them.</summary>
     public static string Joined(string prompt, string answer) => prompt.Length == 0 || char.IsWhiteSpace(prompt[^1]) ? prompt + answer : $"{prompt} {answer}";
 
-    public string PlainPrompt(Problem problem) => _plain + _task.PlainPrompt(problem);
+    public override string PlainPrompt(Problem problem) => _plain + _task.PlainPrompt(problem);
 
-    public string? Extract(Problem problem, string text) => _task.Extract(problem, text);
-
-    public double? Evidence(Problem problem, string text) => _task.Evidence(problem, text);
-
-    public Func<string, bool>? Watch(Problem problem) => _task.Watch(problem);
-
-    public ValueTask<bool?> VerifyAsync(Problem problem, string text, CancellationToken cancellation) => _task.VerifyAsync(problem, text, cancellation);
-
-    public ValueTask<bool> IsRightAsync(Problem problem, string text, CancellationToken cancellation) => _task.IsRightAsync(problem, text, cancellation);
+    private static Problem[] Others(IReasoningTask task, IReadOnlyList<Problem> examples)
+    {
+        if (examples.FirstOrDefault(e => (e.Worked ?? e.Gold) is null) is { } bare)
+            throw new ErgonException($"shots is {examples.Count}, but problem '{bare.Id}' has no answer to show; give it a 'worked' or an 'answer', or use fewer shots.");
+        var shown = examples.Select(e => e.Prompt).ToHashSet(StringComparer.Ordinal);
+        return task.Problems.Where(p => !shown.Contains(p.Prompt)).ToArray() is { Length: > 0 } others ? others
+            : throw new ErgonException($"shots is {examples.Count}, but every one of the task's {task.Problems.Count} problems is among them; use fewer, or examples of another file.");
+    }
 }
