@@ -6,7 +6,6 @@ namespace Ergon.Reasoning.Tasks;
 /// </summary>
 internal sealed class FewShot : TaskView
 {
-    private readonly IReasoningTask _task;
     private readonly string _plain;
 
     /// <param name="task">Whose problems are asked.</param>
@@ -14,14 +13,14 @@ internal sealed class FewShot : TaskView
     /// <exception cref="ErgonException">An example has no answer to show, or no problem is left to ask.</exception>
     public FewShot(IReasoningTask task, IReadOnlyList<Problem> examples) : base(task, Others(task, examples))
     {
-        (_task, Examples) = (task, examples);
+        Examples = examples;
         _plain = string.Concat(examples.Select(e => $"{Joined(task.PlainPrompt(e), Answer(e))}\n\n"));
     }
 
     public override IReadOnlyList<Problem> Examples { get; }
 
     // Where nothing ends a continuation, what parts the examples does.
-    public override IReadOnlyList<string> PlainEnds => _task.PlainEnds is { Count: > 0 } ends ? ends : ["\n\n"];
+    public override IReadOnlyList<string> PlainEnds => base.PlainEnds is { Count: > 0 } ends ? ends : ["\n\n"];
 
     /// <summary>The first problems of a task, to be shown as examples of another or of itself.</summary>
     /// <param name="count">How many.</param>
@@ -39,7 +38,7 @@ internal sealed class FewShot : TaskView
     /// <summary>A prompt and what comes after it, parted by a space where nothing parts them.</summary>
     public static string Joined(string prompt, string answer) => prompt.Length == 0 || char.IsWhiteSpace(prompt[^1]) ? prompt + answer : $"{prompt} {answer}";
 
-    public override string PlainPrompt(Problem problem) => _plain + _task.PlainPrompt(problem);
+    public override string PlainPrompt(Problem problem) => _plain + base.PlainPrompt(problem);
 
     private static Problem[] Others(IReasoningTask task, IReadOnlyList<Problem> examples)
     {
